@@ -1,0 +1,41 @@
+"""Snowplow event tracker: sends events to a collector without its caller ever noticing."""
+
+from __future__ import annotations
+
+import logging
+
+from snowplow_tracker.emitters import AsyncEmitter, Emitter
+from snowplow_tracker.errors import SnowplowTrackerError, ValidationError
+from snowplow_tracker.event_store import EventStore, MemoryEventStore
+from snowplow_tracker.events import Event, PagePing, PageView, ScreenView, SelfDescribing, StructuredEvent
+from snowplow_tracker.lifecycle import install_signal_handlers
+from snowplow_tracker.outcomes import FlushResult, Receipt, Stats
+from snowplow_tracker.self_describing_json import SelfDescribingJson
+from snowplow_tracker.subject import Subject
+from snowplow_tracker.tracker import Tracker
+from snowplow_tracker.version import __version__
+
+logging.getLogger("snowplow_tracker").addHandler(logging.NullHandler())
+
+__all__ = [
+    "AsyncEmitter",
+    "Emitter",
+    "Event",
+    "EventStore",
+    "FlushResult",
+    "MemoryEventStore",
+    "PagePing",
+    "PageView",
+    "Receipt",
+    "ScreenView",
+    "SelfDescribing",
+    "SelfDescribingJson",
+    "SnowplowTrackerError",
+    "Stats",
+    "StructuredEvent",
+    "Subject",
+    "Tracker",
+    "ValidationError",
+    "__version__",
+    "install_signal_handlers",
+]

@@ -1,0 +1,739 @@
+"""The working half of an emitter: counts events in, and the daemon thread that claims, sends and settles them.
+
+It knows nothing of the `Emitter` that the user holds, so that one that is dropped can be collected while its thread
+still delivers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final
+
+import attrs
+
+from snowplow_tracker import lifecycle
+from snowplow_tracker.event_store import Claim, EventStore, MemoryEventStore
+from snowplow_tracker.outcomes import Counters, FlushResult, Reason, Stats
+from snowplow_tracker.payload import ENVELOPE_BYTES, STAMP_BYTES, payload_dict
+from snowplow_tracker.retry import LEAST_DELAY_S, Verdict, judge, retrying
+from snowplow_tracker.settings import EmitterSettings
+from snowplow_tracker.transport import Result, Transport
+
+logger = logging.getLogger("snowplow_tracker")
+
+_NEVER: Final = sys.maxsize
+_CLOSED: Final = "the tracker is closed"
+_FULL: Final = "the buffer is full"
+_ENDING: Final = "the process is ending and there is no time left to deliver"
+_STORE_FAILED: Final = "the event store failed"
+
+
+@attrs.define(eq=False)
+class Batch:
+    """Claimed events on their way.
+
+    Attributes:
+        claim: What the store handed out.
+        start: The position of the first event among all that were ever queued.
+        settled: Whether the outcome is decided; whoever sets it, under the lock, counts it.
+        hurries: How many flushes had been asked for when its last attempt began.
+        deadline: When the calling thread wants to be done with it (`time.monotonic`), if it is a calling thread.
+    """
+
+    claim: Claim
+    start: int
+    settled: bool = False
+    hurries: int = 0
+    deadline: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.claim.events)
+
+
+class Delivery:
+    """A queue and the threads that empty it. `emit` is called by trackers; everything else by one `Emitter`.
+
+    One re-entrant lock guards the numbers below; `changed` is notified when any of them may interest a waiting thread.
+    It is never held across I/O, a callback or logging.
+    """
+
+    def __init__(self, settings: EmitterSettings, transport: Transport) -> None:
+        self._settings = settings
+        self._transport = transport
+        self.shutdown_timeout = settings.shutdown_timeout
+        self._batch_size = min(settings.batch_size, transport.max_batch or settings.batch_size)
+        self.flush_interval = settings.flush_interval
+        self.owner: object = None
+        """A weak reference to the `Emitter`, kept here so that its callback can run."""
+        self._closed = False
+        # Not `or`: a store that is empty is false.
+        self._store: EventStore = (
+            MemoryEventStore(
+                settings.buffer_capacity, settings.buffer_bytes, keep_times=settings.max_event_age_s is not None
+            )
+            if settings.event_store is None
+            else settings.event_store
+        )
+        self._start_anew()
+        lifecycle.register(self)
+
+    def _start_anew(self) -> None:
+        # Re-entrant: a __del__ or a signal handler may track while it is held.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._put_locked: Callable[[bytes], bool] | None = None
+        if isinstance(self._store, MemoryEventStore):
+            self._store.share_lock(self._lock)
+            if type(self._store).put is MemoryEventStore.put:  # and not a subclass's own
+                self._put_locked = self._store.put_locked
+        self._counters = Counters()
+        self._in_hand: list[Batch] = []
+        self._claiming = threading.RLock()  # re-entrant for a signal handler that flushes or closes
+        self._threads: list[threading.Thread] = []
+        self._drainers: set[int] = set()
+        # How many queued events make `emit` wake a thread: 1 while all are idle, a batch while one waits for company.
+        self._wake_at = 1
+        self._window_opened = 0.0
+        self._flush_to = 0
+        self._hurries = 0
+        self._deadline: float | None = None
+        self._exited = False
+        self._ending = self._closed  # closed or exited: what `emit` must look at more closely
+        self._lost_at: float | None = None
+        self._store_told = False
+        # Who logs what was given up: the thread itself only where nobody waits for it. See _untold.
+        self._told = 0
+        self._unattended = False
+
+    # --- the caller's side ---------------------------------------------------------------------------------------
+
+    def emit(self, fragment: bytes) -> str | None:
+        """Queue one event; never raises, and waits only under ``overflow="block"``.
+
+        Returns:
+            None if it was taken, else why not.
+        """
+        with self._lock:
+            if self._ending:
+                refused = self._refused()
+                if refused:
+                    return refused
+            # Stored before it is counted: a signal handler or a __del__ that flushes in between would wait, as long as
+            # it may, for an event that can't come.
+            taken = self._put_locked is not None and self._put_locked(fragment)
+            counters = self._counters
+            counters.tracked += 1
+            counters.queued = queued = counters.queued + 1
+        message = None if taken else self._put(fragment)
+        if queued >= self._wake_at:
+            self._wake()
+        return self._settle_now(message) if self._ending else message
+
+    def _put(self, fragment: bytes) -> str | None:
+        """Store an event that is counted already; not under the lock, since a store may be slow, full or broken."""
+        try:
+            return None if self._store.put(fragment) else self._make_room(fragment)
+        except Exception as error:
+            return self._store_failed(error)
+
+    def _refused(self) -> str | None:
+        """Why no event is taken any more, if so; called with the lock held."""
+        if self._closed:
+            self._counters.refuse("closed")
+            return _CLOSED
+        if self._deadline is not None and monotonic() >= self._deadline:
+            self._counters.refuse("shutdown")
+            return _ENDING
+        return None
+
+    def _make_room(self, fragment: bytes) -> str | None:
+        """What ``overflow`` says about an event for which the store has no room."""
+        policy = self._settings.overflow
+        taken = False
+        if policy == "drop_oldest":
+            taken = self._displace(fragment)
+        elif policy == "block" and threading.get_ident() not in self._own_threads():
+            taken = self._await_room(fragment)
+        if taken:
+            return None
+        with self._lock:
+            self._counters.unqueue("closed" if self._closed else "overflow")
+        return _CLOSED if self._closed else _FULL
+
+    def _displace(self, fragment: bytes) -> bool:
+        while evicted := self._store.evict(fragment):
+            with self._lock:
+                self._counters.drop_queued("overflow", evicted)
+            if self._store.put(fragment):
+                return True
+        return False
+
+    def _await_room(self, fragment: bytes) -> bool:
+        deadline = monotonic() + self._settings.block_timeout
+        self._wake()
+        while not self._store.put(fragment):
+            with self._lock:
+                left = deadline - monotonic()
+                if left <= 0 or self._closed:
+                    return False
+                # Short steps: room may have come between the attempt and the wait.
+                self._changed.wait(min(left, 0.05))
+        return True
+
+    def _store_failed(self, error: Exception) -> str:
+        with self._lock:
+            self._counters.unqueue("store")
+        self._report_store(error)
+        return _STORE_FAILED
+
+    def _report_store(self, error: Exception) -> None:
+        """One line for all the trouble with a store: a handler that tracks what is logged would never come to an
+        end."""
+        with self._lock:
+            told, self._store_told = self._store_told, True
+        if not told:
+            _log(
+                logging.ERROR,
+                "the event store raised %s; what it cannot take is dropped (store), and further errors are not logged",
+                type(error).__name__,
+            )
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._wake_at = _NEVER
+            self._changed.notify_all()
+        self._ensure_threads()
+
+    def _ensure_threads(self) -> bool:
+        """Start the emitter threads if they are not there; returns whether any runs.
+
+        None does although they are there when a signal handler has interrupted the starting of the first one.
+        """
+        with self._lock:
+            if self._threads:
+                return any(thread.ident is not None for thread in self._threads)
+            threads = self._threads = [
+                threading.Thread(target=_work, args=(self,), name="snowplow-emitter", daemon=True)
+                for _ in range(self._settings.threads)
+            ]
+        lifecycle.deliver_at_end_of_child()
+        for thread in threads:
+            try:
+                thread.start()
+            except (
+                RuntimeError
+            ):  # none can start at interpreter shutdown: flush and close then work in the calling thread
+                with self._lock:
+                    self._threads = [started for started in threads if started.ident is not None]
+                    self._wake_at = 1
+                    if not self._threads and not self._exited:
+                        lifecycle.keep(self)
+                    return bool(self._threads)
+        return True
+
+    def _own_threads(self) -> set[int]:
+        """The threads that must not wait for this delivery, because it waits for them."""
+        return {thread.ident for thread in self._threads if thread.ident is not None} | self._drainers
+
+    def stats(self) -> Stats:
+        lifecycle.check_process()
+        with self._lock:
+            return self._counters.snapshot(self._store.degraded)
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._store.queued_bytes
+
+    def discard(self, reason: Reason) -> int:
+        """Give up everything that waits; returns how many events that was."""
+        forgotten = self._store.clear()
+        with self._lock:
+            self._counters.drop_queued(reason, forgotten)
+            self._changed.notify_all()
+        return forgotten
+
+    # --- flush, close, exit --------------------------------------------------------------------------------------
+
+    def flush(self, timeout: float) -> FlushResult:
+        """Wait until what was accepted so far is settled, at most *timeout* seconds; from a callback, not at all."""
+        lifecycle.check_process()
+        deadline = monotonic() + timeout
+        with self._lock:
+            before = self._counters.delivered, self._counters.dropped_total
+            target = self._hurry()
+        if threading.get_ident() not in self._own_threads():
+            self._await_settled(target, deadline)
+        return self._progress(before, target)
+
+    def hurry(self) -> None:
+        """Begin a flush without waiting for it."""
+        lifecycle.check_process()
+        with self._lock:
+            self._hurry()
+            waiting = self._counters.queued
+        if waiting:
+            self._ensure_threads()
+
+    def _hurry(self) -> int:
+        """Have all that is queued sent now, cutting every wait short; returns the position behind it. Lock held."""
+        target = self._counters.accepted
+        self._flush_to = max(self._flush_to, target)
+        self._hurries += 1
+        self._changed.notify_all()
+        return target
+
+    def _await_settled(self, target: int, deadline: float) -> None:
+        if self._remaining(target) and not self._ensure_threads():
+            self._drain(target, deadline)
+        with self._lock:
+            while self._unfinished(target) and (left := deadline - monotonic()) > 0:
+                self._changed.wait(left)
+
+    def _unfinished(self, target: int) -> bool:
+        """Whether anything before *target* is undecided, or its callback still runs."""
+        waiting = self._counters.queued > 0 and self._counters.gone < target
+        return waiting or any(batch.start < target for batch in self._in_hand)
+
+    def _remaining(self, target: int) -> int:
+        with self._lock:
+            waiting = min(self._counters.queued, max(0, target - self._counters.gone))
+            return waiting + sum(len(b) for b in self._in_hand if b.start < target and not b.settled)
+
+    def _progress(self, before: tuple[int, int], target: int) -> FlushResult:
+        with self._lock:
+            delivered, dropped = before
+            return FlushResult(
+                self._counters.delivered - delivered, self._counters.dropped_total - dropped, self._remaining(target)
+            )
+
+    def _drain(self, target: int, deadline: float) -> None:
+        """Send in the calling thread, where no other can be started."""
+        self._drainers.add(threading.get_ident())
+        try:
+            while self._remaining(target) and monotonic() < deadline:
+                batch = self._claim()
+                if batch is None:
+                    break
+                batch.deadline = deadline
+                self._deliver(batch)
+        finally:
+            self._drainers.discard(threading.get_ident())
+
+    def close(self, timeout: float | None = None) -> FlushResult:
+        """Take no more events, deliver what is there within *timeout* seconds, give up the rest. May be called
+        again."""
+        lifecycle.check_process()
+        deadline = monotonic() + (self.shutdown_timeout if timeout is None else timeout)
+        with self._lock:
+            before = self._counters.delivered, self._counters.dropped_total
+            self._closed = self._ending = True
+            target = self._expect_end(deadline)
+            own = threading.get_ident() in self._own_threads()
+            self._unattended = self._unattended or own
+        if not own:
+            self._await_settled(target, deadline)
+            self._give_up("shutdown")
+            self._join(deadline)
+            lifecycle.log_given_up(self._untold())
+        return self._progress(before, target)
+
+    def _expect_end(self, deadline: float) -> int:
+        """Lock held."""
+        self._deadline = min(deadline, self._deadline or deadline)
+        return self._hurry()
+
+    def _join(self, deadline: float) -> None:
+        """Wait for idle threads to be gone; one that is stuck in a request ends by itself, later."""
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline - monotonic()))
+        if not any(thread.is_alive() for thread in self._threads):
+            self._let_go()
+
+    def _let_go(self) -> None:
+        lifecycle.unregister(self)
+        self._transport.close()
+
+    def begin_exit(self, deadline: float) -> None:
+        with self._lock:
+            self._expect_end(deadline)
+
+    def end_exit(self) -> int:
+        deadline = self._deadline
+        assert deadline is not None  # begin_exit came before
+        with self._lock:
+            # What comes from now on, from other threads or from handlers that were registered with atexit before ours
+            # and so run after it, is settled by the call that tracks it: see _settle_now.
+            self._exited = self._ending = True
+            target = self._counters.accepted
+        self._await_settled(target, deadline)
+        if self._remaining(target):
+            self._give_up("shutdown")
+        return self._untold()
+
+    def _untold(self) -> int:
+        """How many events were given up that no log line has told of: it is one line, whichever thread gave up what."""
+        with self._lock:
+            events = self._counters.dropped["shutdown"] - self._told
+            self._told += events
+        return events
+
+    def _settle_now(self, message: str | None) -> str | None:
+        """After the exit hook nobody waits for the queue any more, so an event is decided within the call."""
+        if message is None and self._exited and self._deadline is not None:
+            with self._lock:
+                target = self._hurry()
+            self._await_settled(target, self._deadline)
+            if self._remaining(target):
+                self._give_up("shutdown")
+                return _ENDING
+        return message
+
+    def retire(self) -> None:
+        """The emitter was dropped without being closed: deliver what it held, then end the threads."""
+        with self._lock:
+            self._closed = self._ending = self._unattended = True
+            # Long enough for an outage of some length, and still an end: a program may make and drop trackers all day.
+            self._expect_end(monotonic() + max(self.shutdown_timeout, self._settings.max_retry_delay_seconds))
+
+    def after_fork(self) -> None:
+        """In the child: what is queued and on its way is the parent's; start with nothing, and with locks of our
+        own."""
+        self._store.after_fork()
+        self._transport.after_fork()
+        self._start_anew()
+
+    def _give_up(self, reason: Reason) -> None:
+        """Drop what is still there, or leave it to the next process if the store outlives this one."""
+        with self._lock:
+            batches = [batch for batch in self._in_hand if not batch.settled]
+        if self._store.durable:
+            for batch in batches:
+                self._give_back(batch)
+            batches = []
+        else:
+            batches += iter(self._claim, None)
+        given_up = [event for batch in batches for event in self._settle(batch, reason)]
+        for batch in batches:
+            self._put_down(batch)
+        if self._closed:
+            self._store.close()
+        self._call_back_failure(given_up)
+
+    # --- the emitter thread's side -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Claim, send and settle until closed and empty. Nothing that goes wrong ends it."""
+        self._window_opened = monotonic()
+        while True:
+            try:
+                if not self._await_work():
+                    break
+                batch = self._claim()
+                if batch is not None:
+                    self._deliver(batch)
+            except BaseException as error:  # also the SystemExit of a callback that calls sys.exit
+                _log_error("%s in the emitter thread at %s:%s; it goes on", error)
+                with self._lock:
+                    self._changed.wait(1.0)
+        self._end_thread()
+
+    def _await_work(self) -> bool:
+        """Wait until a batch is worth sending; False when there will be none any more."""
+        with self._lock:
+            while True:
+                waiting = len(self._store)
+                if self._closed and self._deadline is not None and monotonic() >= self._deadline:
+                    return False
+                if waiting:
+                    left = self._window_opened + self.flush_interval - monotonic()
+                    if left <= 0 or waiting >= self._batch_size or self._in_a_hurry():
+                        self._wake_at = _NEVER
+                        return True
+                    self._wake_at = self._batch_size
+                    self._changed.wait(left)
+                elif self._closed and not self._counters.queued:
+                    return False
+                else:
+                    self._await_first()
+
+    def _in_a_hurry(self) -> bool:
+        full = self._store.queued_bytes >= self._settings.byte_limit
+        return full or self._deadline is not None or self._counters.gone < self._flush_to
+
+    def _await_first(self) -> None:
+        """Sleep until an event comes. Lock held; `emit` reads `_wake_at` without it, hence the second look."""
+        self._wake_at = 1
+        if not len(self._store):
+            # An event that is counted but not in the store yet is about to be put there.
+            self._changed.wait(0.001 if self._counters.queued and not self._store.durable else None)
+        self._window_opened = monotonic()
+
+    def _claim(self) -> Batch | None:
+        with self._claiming:  # so that positions are given in the order of the claims
+            claim = self._store.claim(
+                self._batch_size, self._settings.byte_limit - ENVELOPE_BYTES, per_event_bytes=STAMP_BYTES
+            )
+            if claim is None:
+                return None
+            with self._lock:
+                batch = Batch(claim, start=self._counters.gone)
+                self._counters.claim(len(batch) - claim.recovered)
+                self._counters.recover(claim.recovered)
+                self._in_hand.append(batch)
+                self._window_opened = monotonic()
+        return batch
+
+    def _deliver(self, batch: Batch) -> None:
+        """Bring a batch to its end: delivered, dropped, or back in the store."""
+        try:
+            self._expire(batch)
+            if not len(batch):
+                return
+            verdict = self._judge(self._attempt_until_decided(batch))
+            if verdict is Verdict.SPLIT and len(batch) > 1:
+                self._deliver_each(self._split(batch))
+            elif verdict is Verdict.DELIVERED:
+                self._call_back_success(self._settle(batch, None))
+            elif verdict is Verdict.RETRY and (self._deadline is None or self._store.durable):
+                self._give_back(batch)
+            else:
+                self._drop(batch, _REASONS[verdict])
+        except BaseException:
+            self._give_back(batch)  # if it is not settled: whatever went wrong, its events are still to be delivered
+            raise
+        finally:
+            self._put_down(batch)
+
+    def _deliver_each(self, batches: list[Batch]) -> None:
+        """Deliver them all, also when something goes wrong with the first."""
+        if batches:
+            try:
+                self._deliver(batches[0])
+            finally:
+                self._deliver_each(batches[1:])
+
+    def _put_down(self, batch: Batch) -> None:
+        with self._lock:
+            if batch in self._in_hand:
+                self._in_hand.remove(batch)
+            self._changed.notify_all()
+
+    def _judge(self, result: Result) -> Verdict:
+        return judge(result, self._settings.custom_retry_codes)
+
+    def _attempt_until_decided(self, batch: Batch) -> Result:
+        """Send, and send again, until the answer is final or time is up; the last answer."""
+        first = self._attempt(batch, again=False)
+        if not self._worth_retrying(first):
+            return first
+        pending = [first]  # tenacity's first attempt is the one just made: only an outage pays for its machinery
+        loop = retrying(
+            max_delay_s=self._settings.max_retry_delay_seconds,
+            worth_retrying=self._worth_retrying,
+            stop=lambda: self._time_is_up(batch),
+            closing=lambda: self._deadline is not None,
+            sleep=lambda seconds: self._pause(batch, seconds),
+        )
+        return loop(lambda: pending.pop() if pending else self._attempt(batch, again=True))
+
+    def _attempt(self, batch: Batch, *, again: bool) -> Result:
+        if again:
+            self._expire(batch)
+        with self._lock:
+            batch.hurries = self._hurries
+            events = batch.claim.events
+            remaining = self._time_left(batch)
+        if not events or batch.settled:
+            return _NOTHING_LEFT
+        try:
+            result = self._transport.send(events, remaining)
+        except Exception as error:  # a transport must not raise; one that does has failed
+            result = Result(error=type(error).__name__)
+        with self._lock:
+            self._counters.requests += result.requests
+            self._counters.retries += result.requests if again else result.requests - 1
+        self._report(result)
+        return result
+
+    def _worth_retrying(self, result: Result) -> bool:
+        return self._judge(result) is Verdict.RETRY
+
+    def _time_left(self, batch: Batch) -> float | None:
+        deadlines = [deadline for deadline in (self._deadline, batch.deadline) if deadline is not None]
+        return min(deadlines) - monotonic() if deadlines else None
+
+    def _time_is_up(self, batch: Batch) -> bool:
+        left = self._time_left(batch)
+        return batch.settled or (left is not None and left <= 0)
+
+    def _pause(self, batch: Batch, seconds: float) -> None:
+        """Wait before the next attempt, at most until a flush or a close that came after the last one began."""
+        start = monotonic()
+        with self._lock:
+            while not batch.settled:
+                # A game may flush in every frame: that must not make a request of every frame.
+                left = start + (seconds if batch.hurries == self._hurries else LEAST_DELAY_S) - monotonic()
+                budget = self._time_left(batch)
+                if budget is not None:
+                    left = min(left, budget)
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+
+    # --- settling ------------------------------------------------------------------------------------------------
+
+    def _settle(self, batch: Batch, reason: Reason | None) -> list[bytes]:
+        """Decide a batch's outcome, once: delivered, or dropped for *reason*.
+
+        Returns:
+            The events concerned, for the callbacks; none if it was decided before.
+        """
+        with self._lock:
+            if batch.settled:
+                return []
+            batch.settled = True
+            events = list(batch.claim.events)
+        try:
+            self._store.ack(batch.claim)
+        except Exception as error:  # whatever the store makes of it, the outcome is decided
+            self._report_store(error)
+        with self._lock:
+            if reason is None:
+                self._counters.deliver(len(events))
+            else:
+                self._counters.drop(reason, len(events))
+            self._changed.notify_all()
+        return events
+
+    def _drop(self, batch: Batch, reason: Reason) -> None:
+        self._call_back_failure(self._settle(batch, reason))
+
+    def _give_back(self, batch: Batch) -> None:
+        with self._lock:
+            if batch.settled:
+                return
+            batch.settled = True
+            self._counters.unclaim(len(batch))
+        self._store.nack(batch.claim)
+
+    def _split(self, batch: Batch) -> list[Batch]:
+        """Replace a batch that was too large by its halves."""
+        middle = len(batch) // 2
+        halves = [
+            Batch(batch.claim.part(0, middle), batch.start, deadline=batch.deadline),
+            Batch(batch.claim.part(middle), batch.start + middle, deadline=batch.deadline),
+        ]
+        with self._lock:
+            if batch.settled:
+                return []
+            batch.settled = True
+            self._in_hand += halves
+        return halves
+
+    def _expire(self, batch: Batch) -> None:
+        """Drop the events of a batch that have become too old."""
+        oldest = monotonic() - (self._settings.max_event_age_s or 0)
+        times = batch.claim.stored_at
+        expired = sum(stored_at < oldest for stored_at in times) if self._settings.max_event_age_s is not None else 0
+        if not expired:
+            return
+        with self._lock:
+            if batch.settled:
+                return
+            old = Batch(batch.claim.part(0, expired), batch.start)
+            batch.claim = batch.claim.part(expired)
+            batch.start += expired
+        self._drop(old, "expired")
+
+    def _call_back_success(self, events: list[bytes]) -> None:
+        on_success = self._settings.on_success
+        if on_success is not None and events:
+            _guarded(on_success, [payload_dict(event) for event in events])
+
+    def _call_back_failure(self, events: list[bytes]) -> None:
+        on_failure = self._settings.on_failure
+        if on_failure is not None and events:
+            _guarded(on_failure, 0, [payload_dict(event) for event in events])
+
+    # --- telling -------------------------------------------------------------------------------------------------
+
+    def _report(self, result: Result) -> None:
+        """One warning when the collector is lost, one line when it is back; nothing per event or attempt."""
+        lost = self._worth_retrying(result)
+        with self._lock:
+            since, waiting = self._lost_at, self._counters.queued + self._counters.in_flight
+            if lost == (since is not None):
+                return
+            self._lost_at = monotonic() if lost else None
+        if since is None:
+            _log(
+                logging.WARNING,
+                "collector %s is lost: %s; events wait and are retried",
+                self._transport.address,
+                _why(result),
+            )
+        else:
+            _log(
+                logging.INFO,
+                "collector %s is back after %.1f s; %d events waited",
+                self._transport.address,
+                monotonic() - since,
+                waiting,
+            )
+
+    def _end_thread(self) -> None:
+        """The last thread out closes the connections."""
+        with self._lock:
+            me = threading.current_thread()
+            alive = [thread for thread in self._threads if thread is not me and thread.is_alive()]
+        if not alive and not self._drainers:  # what is in the hands of a calling thread is not ours to give up
+            self._give_up("shutdown")
+            if self._unattended:
+                lifecycle.log_given_up(self._untold())
+            self._let_go()
+
+
+_NOTHING_LEFT: Final = Result(status=200, requests=0)
+_REASONS: Final[dict[Verdict, Reason]] = {
+    Verdict.REFUSED: "refused",
+    Verdict.SPLIT: "too_large",
+    Verdict.RETRY: "shutdown",
+}
+
+
+def _why(result: Result) -> str:
+    if result.status is None:
+        return result.error
+    if 300 <= result.status < 400 and result.location:
+        return f"it redirects ({result.status}) to {result.location}: use that address, redirects are not followed"
+    return f"it answers {result.status}"
+
+
+def _guarded(callback: Callable[..., Any], *arguments: object) -> None:
+    """Call a user's function; what it raises is logged by type and place, its text may hold an event."""
+    try:
+        callback(*arguments)
+    except Exception as error:
+        _log_error("a callback raised %s at %s:%s", error)
+
+
+def _log_error(message: str, error: BaseException) -> None:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    _log(logging.ERROR, message, type(error).__name__, place.filename, place.lineno)
+
+
+def _log(level: int, message: str, *arguments: object) -> None:
+    """Log. A handler that raises must not cost an event, let alone the thread."""
+    with contextlib.suppress(Exception):
+        logger.log(level, message, *arguments)
+
+
+def _work(delivery: Delivery) -> None:
+    delivery.run()

@@ -1,0 +1,3 @@
+"""The version: its one place."""
+
+__version__ = "1.0.0"

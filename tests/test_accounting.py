@@ -1,0 +1,392 @@
+"""Every event is accounted for: at every instant, under load, faults and interruptions, with a reason for each loss."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from processes import run, wait_until
+from servers import WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, track
+
+from snowplow_tracker import Emitter, MemoryEventStore, Stats, Tracker
+from snowplow_tracker.outcomes import REASONS
+from snowplow_tracker.testing import LocalCollector
+from snowplow_tracker.transport import Result
+
+THREADS = 4
+EVENTS_A_THREAD = 1000
+
+
+@pytest.fixture
+def collector() -> Iterator[LocalCollector]:
+    with LocalCollector() as running:
+        yield running
+
+
+class Sampler:
+    """A thread that reads `stats()` as fast as it can, and keeps the samples that do not add up."""
+
+    def __init__(self, stats: Callable[[], Stats]) -> None:
+        self._stats = stats
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._sample)
+        self.samples = 0
+        self.wrong: list[Stats] = []
+        self.backwards: list[tuple[Stats, Stats]] = []
+
+    def _sample(self) -> None:
+        last = self._stats()
+        while not self._done.is_set():
+            stats = self._stats()
+            self.samples += 1
+            if not adds_up(stats):
+                self.wrong.append(stats)
+            if stats.tracked < last.tracked or stats.delivered < last.delivered or _dropped(stats) < _dropped(last):
+                self.backwards.append((last, stats))
+            last = stats
+
+    def __enter__(self) -> Sampler:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._done.set()
+        self._thread.join(WAIT_S)
+
+
+def _dropped(stats: Stats) -> int:
+    return sum(stats.dropped.values())
+
+
+class Chaos:
+    """A thread that keeps changing the collector's mind."""
+
+    def __init__(self, collector: LocalCollector, seed: int) -> None:
+        self._collector = collector
+        self._random = random.Random(seed)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        faults: list[Callable[[], None]] = [
+            lambda: self._collector.fail(503, times=1),
+            lambda: self._collector.fail(400, times=1),
+            lambda: self._collector.fail(413, times=2),
+            lambda: self._collector.drop_connection(times=1),
+            lambda: self._collector.latency(0.01),
+            self._collector.recover,
+        ]
+        while not self._done.wait(0.01):
+            self._random.choice(faults)()
+
+    def __enter__(self) -> Chaos:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._done.set()
+        self._thread.join(WAIT_S)
+        self._collector.recover()
+
+
+def in_threads(count: int, work: Callable[[int], None]) -> None:
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest", "block"])
+def test_every_sample_adds_up_under_load_and_faults(collector: LocalCollector, overflow: str, threads: int) -> None:
+    succeeded: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    receipts: list[Any] = []
+    t = Tracker.hostname(
+        collector.url, threads=threads, overflow=overflow, block_timeout=0.01, buffer_capacity=300, batch_size=50,
+        flush_interval=0.01, max_retry_delay_seconds=0.05,
+        on_success=lambda events: succeeded.update(event_ids(events)),
+        on_failure=lambda sent, events: failed.update(event_ids(events)),
+    )  # fmt: skip
+
+    def load(number: int) -> None:
+        for step in range(EVENTS_A_THREAD):
+            receipts.append(t.track_struct_event("load", "track", str(number), str(step)))
+
+    with Sampler(t.stats) as sampler, Chaos(collector, seed=threads):
+        in_threads(THREADS, load)
+    assert t.flush(WAIT_S)
+    with Sampler(t.stats) as closing:
+        t.close()
+    stats = t.stats()
+
+    assert sampler.samples > 10
+    assert sampler.wrong == closing.wrong == []
+    assert sampler.backwards == closing.backwards == []
+    assert adds_up(stats)
+    assert (stats.tracked, stats.queued, stats.in_flight) == (THREADS * EVENTS_A_THREAD, 0, 0)
+    # What we call delivered is what the collector holds, and each of the others was told of, once.
+    held = event_ids(collector.events)
+    assert Counter(held) == succeeded
+    assert max(succeeded.values()) == 1
+    assert stats.delivered == len(held)
+    assert max(failed.values(), default=1) == 1
+    assert sum(failed.values()) == stats.dropped["refused"] + stats.dropped["too_large"]
+    refused = sum(not receipt for receipt in receipts)
+    if overflow == "drop_oldest":
+        assert refused <= stats.dropped["overflow"]  # the others had been taken, and made room
+    else:
+        assert refused == stats.dropped["overflow"]
+    true_ones = {receipt.event_id for receipt in receipts if receipt}
+    assert set(held) | set(failed) <= true_ones
+    assert len(true_ones) == stats.delivered + sum(failed.values()) + stats.dropped["overflow"] - refused
+
+
+INTERRUPTED = """
+    from snowplow_tracker import Emitter, Tracker
+    from snowplow_tracker.transport import Result
+    {imports}
+
+    class Quick:
+        address, max_batch = "memory://", None
+        def send(self, events, remaining_s): return Result(200)
+        def surely_takes(self): return None
+        def why_too_large(self, fragment): return None
+        def close(self): pass
+        def after_fork(self): pass
+
+    t = Tracker("ns", Emitter(transport=Quick(), flush_interval=0, buffer_capacity=500, batch_size=10))
+    calls, wrong = 0, []
+
+    def check():
+        s = t.stats()
+        if s.tracked + s.recovered != s.delivered + s.queued + s.in_flight + sum(s.dropped.values()):
+            wrong.append(repr(s))
+
+    def interrupt(*_):
+        global calls
+        calls += 1
+        {interruption}
+
+    {arm}
+    deadline = time.monotonic() + 1.0
+    tracked = 0
+    while time.monotonic() < deadline:
+        {work}
+        tracked += 1
+    {disarm}
+    flushed = bool(t.flush(10))
+    check()
+    say(calls=calls, wrong=wrong[:3], flushed=flushed, tracked=t.stats().tracked, done=tracked)
+"""
+BY_SIGNAL = {
+    "imports": "",
+    "arm": "signal.signal(signal.SIGALRM, interrupt); signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)",
+    "disarm": "signal.setitimer(signal.ITIMER_REAL, 0)",
+}
+BY_GARBAGE = {
+    "imports": """
+    import gc
+
+    class Garbage:
+        def __init__(self): self.me = self
+        def __del__(self): interrupt()
+    """,
+    "arm": "gc.set_threshold(5, 2, 2)",
+    "disarm": "gc.set_threshold(0)",
+}
+TRACK = "t.track_struct_event('a', 'b', 'c', None, tracked)"
+
+
+@pytest.mark.parametrize("way", [BY_SIGNAL, BY_GARBAGE], ids=["a signal handler", "a __del__"])
+@pytest.mark.parametrize(
+    ("work", "interruption"),
+    [
+        (TRACK, "check()"),
+        (TRACK, "t.track_struct_event('x', 'y')"),
+        ("check()", "t.track_struct_event('x', 'y')"),
+        ("t.flush(0)", "t.track_struct_event('x', 'y'); check()"),
+    ],
+    ids=["stats inside track", "track inside track", "track inside stats", "track inside flush"],
+)
+def test_it_adds_up_when_interrupted(way: dict[str, str], work: str, interruption: str) -> None:
+    work += "; Garbage()" if way is BY_GARBAGE else ""
+    finished = run(INTERRUPTED.format(**way, work=work, interruption=interruption))
+    assert finished.fact("calls") > 50, "it was interrupted"
+    assert finished.fact("wrong") == []
+    assert finished.fact("flushed")
+
+
+def test_stats_add_up_over_several_emitters_and_the_trackers_own_counts() -> None:
+    transports = [ScriptedTransport(), ScriptedTransport(Result(400))]
+    t = Tracker("ns", [Emitter(transport=transport, flush_interval=60) for transport in transports], on_invalid="drop")
+    track(t, 10)
+    assert not t.track_struct_event("", "no category")
+    t.disable(keep_queued=True)
+    assert not t.track_struct_event("a", "b")
+    t.enable()
+    assert t.flush()
+    t.close()
+    stats = t.stats()
+    assert adds_up(stats)
+    assert (stats.tracked, stats.delivered) == (22, 10)
+    assert {reason: n for reason, n in stats.dropped.items() if n} == {"refused": 10, "invalid": 1, "disabled": 1}
+
+
+# --- a reason for every drop -----------------------------------------------------------------------------------
+
+
+class BrokenStore(MemoryEventStore):
+    """One that raises, as a store of the user's own may."""
+
+    def put(self, fragment: bytes) -> bool:
+        raise OSError("disk on fire")
+
+
+def _overflow() -> Stats:
+    transport = HeldTransport()
+    t = Tracker("ns", Emitter(transport=transport, buffer_capacity=2))
+    assert [bool(t.track_struct_event("a", "b")) for _ in range(3)] == [True, True, False]
+    transport.answer_all()
+    t.close()
+    return t.stats()
+
+
+def _answered(status: int) -> Stats:
+    with Tracker("ns", Emitter(transport=ScriptedTransport(Result(status)), flush_interval=0)) as t:
+        track(t, 1)
+        assert t.flush()
+    return t.stats()
+
+
+def _expired() -> Stats:
+    transport = HeldTransport()
+    with Tracker("ns", Emitter(transport=transport, flush_interval=0, batch_size=1, max_event_age_s=0.05)) as t:
+        track(t, 2)
+        transport.wait_for_request()
+        threading.Event().wait(0.1)
+        transport.answer_all()
+        assert t.flush()
+    return t.stats()
+
+
+def _shutdown() -> Stats:
+    transport = ScriptedTransport(*[Result(503)] * 1000)
+    t = Tracker("ns", Emitter(transport=transport, shutdown_timeout=0.1))
+    track(t, 1)
+    t.close()
+    return t.stats()
+
+
+def _closed() -> Stats:
+    t = Tracker("ns", Emitter(transport=ScriptedTransport()))
+    t.close()
+    assert not t.track_struct_event("a", "b")
+    return t.stats()
+
+
+def _invalid() -> Stats:
+    with Tracker("ns", Emitter(transport=ScriptedTransport()), on_invalid="drop") as t:
+        assert not t.track_struct_event("", "b")
+    return t.stats()
+
+
+def _disabled() -> Stats:
+    with Tracker("ns", Emitter(transport=ScriptedTransport(), flush_interval=60)) as t:
+        track(t, 1)
+        t.disable()
+    return t.stats()
+
+
+def _store() -> Stats:
+    with Tracker("ns", Emitter(transport=ScriptedTransport(), event_store=BrokenStore())) as t:
+        assert not t.track_struct_event("a", "b")
+    return t.stats()
+
+
+CAUSES: dict[str, Callable[[], Stats]] = {
+    "overflow": _overflow,
+    "too_large": lambda: _answered(413),
+    "refused": lambda: _answered(400),
+    "expired": _expired,
+    "shutdown": _shutdown,
+    "closed": _closed,
+    "invalid": _invalid,
+    "disabled": _disabled,
+    "store": _store,
+}
+
+
+def test_there_is_a_cause_for_every_reason() -> None:
+    assert set(CAUSES) == set(REASONS)
+
+
+@pytest.mark.parametrize("reason", CAUSES)
+def test_a_lost_event_is_counted_under_its_reason(reason: str) -> None:
+    stats = CAUSES[reason]()
+    assert {other: count for other, count in stats.dropped.items() if count} == {reason: 1}
+    assert adds_up(stats)
+
+
+def test_expired_events_are_told_of_and_younger_ones_are_sent() -> None:
+    expired: list[str] = []
+    transport = HeldTransport()
+    emitter = Emitter(
+        transport=transport, flush_interval=0, max_event_age_s=0.3, max_retry_delay_seconds=0,
+        on_failure=lambda sent, events: expired.extend(event_ids(events)),
+    )  # fmt: skip
+    with Tracker("ns", emitter) as t:
+        old = track(t, 3)
+        transport.wait_for_request()
+        threading.Event().wait(0.35)
+        young = track(t, 2)
+        transport.answer(Result(503))
+        wait_until(lambda: t.stats().dropped["expired"] == 3, WAIT_S)
+        transport.answer_all()
+        assert t.flush(WAIT_S)
+        assert (t.stats().delivered, adds_up(t.stats())) == (2, True)
+    assert expired == old
+    assert event_ids(transport.offered[-1]) == young
+
+
+# --- stores that fail ------------------------------------------------------------------------------------------
+
+
+class Failing(MemoryEventStore):
+    """A store of which one method raises, some of the time."""
+
+    def __init__(self, method: str, times: int) -> None:
+        super().__init__()
+        self._method, self._times = method, times
+
+    def _maybe(self, method: str) -> None:
+        if method == self._method and self._times:
+            self._times -= 1
+            raise RuntimeError("no event data here")
+
+    def claim(self, max_events: int, max_bytes: int, per_event_bytes: int) -> Any:
+        self._maybe("claim")
+        return super().claim(max_events, max_bytes, per_event_bytes)
+
+    def ack(self, claim: Any) -> None:
+        super().ack(claim)
+        self._maybe("ack")
+
+
+@pytest.mark.parametrize("method", ["claim", "ack"])
+def test_a_store_that_raises_once_ends_neither_the_worker_nor_the_accounting(method: str) -> None:
+    transport = ScriptedTransport()
+    with Tracker("ns", Emitter(transport=transport, event_store=Failing(method, 1), flush_interval=0)) as t:
+        track(t, 1)
+        wait_until(lambda: t.stats().delivered == 1, WAIT_S, "the event to be counted as delivered")
+        track(t, 1)
+        assert t.flush(WAIT_S)
+        assert t.stats().delivered == 2
+        assert t.stats().in_flight == 0
+    sent = [event["eid"] for events in transport.offered for event in events]
+    assert len(sent) == len(set(sent)) == 2

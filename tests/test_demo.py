@@ -1,0 +1,89 @@
+"""The main job ends by itself, with numbers that agree."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from processes import ROOT, environment
+
+from examples.demo import disagreements
+
+
+@pytest.fixture(scope="module")
+def ended() -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "examples.demo"],
+        cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60, check=False,
+        env=environment({"PYTHONIOENCODING": "utf-8"}),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def said(ended: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """Each line of the summary, by its first word."""
+    rows = (re.match(r"(\w+) +(.*)", line) for line in ended.stdout.splitlines())
+    return {row[1]: row[2] for row in rows if row}
+
+
+def first_number(text: str) -> float:
+    return float(re.match(r"[0-9.]+", text)[0])  # type: ignore[index]
+
+
+def test_the_demo_survives_its_outage_and_its_numbers_agree(
+    ended: subprocess.CompletedProcess[str], said: dict[str, str]
+) -> None:
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Everything adds up" in ended.stdout
+    tracked, delivered, dropped = (first_number(said[name]) for name in ("tracked", "delivered", "dropped"))
+    assert tracked == delivered + dropped > 0
+    assert "0 bad" in said["collected"]
+    assert first_number(said["collected"]) >= delivered
+    assert first_number(said["retries"]) > 0
+
+
+def test_the_demo_says_what_a_call_costs(said: dict[str, str]) -> None:
+    assert 0 < first_number(said["p50"]) <= first_number(said["p99"])
+
+
+def test_the_demo_tells_of_the_outage_while_it_happens(ended: subprocess.CompletedProcess[str]) -> None:
+    down, up = ended.stdout.index("collector DOWN"), ended.stdout.index("collector UP again")
+    assert down < ended.stdout.index("is lost") < up
+
+
+def test_the_demo_reads_well_where_there_is_no_terminal(ended: subprocess.CompletedProcess[str]) -> None:
+    assert "\x1b" not in ended.stdout
+    assert [line for line in ended.stdout.splitlines() if len(line) > 80] == []
+    assert ended.stderr == ""
+
+
+NUMBERS: dict[str, Any] = {"tracked": 10, "delivered": 8, "dropped": {"overflow": 2}, "retries": 3}
+COLLECTED: dict[str, Any] = {"good": 8, "distinct": 8, "bad": 0, "why_bad": []}
+
+
+def test_numbers_that_agree_bring_no_complaint() -> None:
+    assert disagreements(NUMBERS, COLLECTED) == []
+
+
+def test_an_event_whose_answer_was_lost_came_twice_and_is_one_event() -> None:
+    assert disagreements(NUMBERS, {**COLLECTED, "good": 9}) == []
+
+
+@pytest.mark.parametrize(
+    ("numbers", "collected", "complaint"),
+    [
+        ({"tracked": 11}, {}, "11 events were tracked, but 8 delivered + 2 dropped"),
+        ({}, {"good": 7, "distinct": 7}, "8 events were delivered, but the collector has 7"),
+        ({}, {"bad": 1, "why_bad": ["no e"]}, "refuses 1 events: no e"),
+        ({"retries": 0}, {}, "did not notice the outage"),
+        ({"tracked": 0, "delivered": 0, "dropped": {}}, {"good": 0, "distinct": 0}, "nothing was tracked"),
+    ],
+)
+def test_each_disagreement_is_a_sentence_of_its_own(
+    numbers: dict[str, Any], collected: dict[str, Any], complaint: str
+) -> None:
+    (sentence,) = disagreements({**NUMBERS, **numbers}, {**COLLECTED, **collected})
+    assert complaint in sentence
