@@ -220,9 +220,7 @@ def _watch(game: _Part, collector: _Part, screen: _Screen) -> dict[str, Any]:
 def _summarize(final: dict[str, Any], collected: dict[str, Any], screen: _Screen) -> None:
     numbers, at_end = final["final"], final["at_end"]
     rescued = at_end["queued"] + at_end["in_flight"]
-    screen.line(
-        f"{ALONE_S + TRACKED_S:5.1f} s  the game ends without a flush; {rescued} events still wait, and leave with it\n"
-    )
+    screen.line(f"{ALONE_S + TRACKED_S:5.1f} s  the game ends without a flush, with {rescued} events still to send\n")
     reasons = ", ".join(f"{count} {reason}" for reason, count in numbers["dropped"].items())
     p50, p99 = final["call_us"]
     twice = collected["good"] - collected["distinct"]

@@ -126,8 +126,14 @@ class Delivery:
                     return refused
             # Stored before it is counted: a signal handler or a __del__ that flushes in between would wait, as long as
             # it may, for an event that can't come.
-            taken = self._put_locked is not None and self._put_locked(fragment)
             counters = self._counters
+            try:
+                taken = self._put_locked is not None and self._put_locked(fragment)
+            except BaseException:  # Ctrl-C, maybe when the event was stored already: then it counts
+                if len(self._store) > counters.queued:
+                    counters.tracked += 1
+                    counters.queued += 1
+                raise
             counters.tracked += 1
             counters.queued = queued = counters.queued + 1
         message = None if taken else self._put(fragment)

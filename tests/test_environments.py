@@ -48,6 +48,8 @@ GEVENT = "from gevent import monkey; monkey.patch_all()\n"
 )
 @pytest.mark.parametrize("method", ["post", "get"])
 def test_events_of_a_gevent_program_are_delivered(collector: LocalCollector, script: str, method: str) -> None:
+    if "flush" not in script and "close" not in script and (3, 12, 0) <= sys.version_info[:3] <= (3, 12, 1):
+        pytest.skip("gevent asks its resolver in a thread, and Python 3.12.0 and 3.12.1 start none at exit")
     finished = run(
         f"""
         {GEVENT.strip()}
