@@ -42,6 +42,8 @@ class Batch:
         claim: What the store handed out.
         start: The position of the first event among all that were ever queued.
         settled: Whether the outcome is decided; whoever sets it, under the lock, counts it.
+        sending: Whether it is in a request, whose outcome nobody knows yet.
+        revoked: Why it is not to be sent again, if it was taken back while it was in a request.
         hurries: How many flushes had been asked for when its last attempt began.
         deadline: When the calling thread wants to be done with it (`time.monotonic`), if it is a calling thread.
     """
@@ -49,6 +51,8 @@ class Batch:
     claim: Claim
     start: int
     settled: bool = False
+    sending: bool = False
+    revoked: Reason | None = None
     hurries: int = 0
     deadline: float | None = None
 
@@ -257,12 +261,21 @@ class Delivery:
         return self._store.queued_bytes
 
     def discard(self, reason: Reason) -> int:
-        """Give up everything that waits; returns how many events that was."""
-        forgotten = self._store.clear()
-        with self._lock:
-            self._counters.drop_queued(reason, forgotten)
-            self._changed.notify_all()
-        return forgotten
+        """Give up everything that is not in a request at this moment; what is, is not sent again.
+
+        Returns:
+            How many events were given up at once.
+        """
+        with self._claiming:  # no batch is between the store and our hands
+            forgotten = self._store.clear()
+            with self._lock:
+                self._counters.drop_queued(reason, forgotten)
+                in_hand = [batch for batch in self._in_hand if not batch.settled]
+                for batch in in_hand:
+                    batch.revoked = reason
+                waiting = [batch for batch in in_hand if not batch.sending]
+                self._changed.notify_all()
+        return forgotten + sum(len(self._settle(batch, reason)) for batch in waiting)
 
     # --- flush, close, exit --------------------------------------------------------------------------------------
 
@@ -503,7 +516,9 @@ class Delivery:
             if not len(batch):
                 return
             verdict = self._judge(self._attempt_until_decided(batch))
-            if verdict is Verdict.SPLIT and len(batch) > 1:
+            if batch.revoked and verdict is not Verdict.DELIVERED:
+                self._settle(batch, batch.revoked)
+            elif verdict is Verdict.SPLIT and len(batch) > 1:
                 self._deliver_each(self._split(batch))
             elif verdict is Verdict.DELIVERED:
                 self._call_back_success(self._settle(batch, None))
@@ -556,12 +571,15 @@ class Delivery:
             batch.hurries = self._hurries
             events = batch.claim.events
             remaining = self._time_left(batch)
-        if not events or batch.settled:
-            return _NOTHING_LEFT
+            if not events or batch.settled:
+                return _NOTHING_LEFT
+            batch.sending = True
         try:
             result = self._transport.send(events, remaining)
         except Exception as error:  # a transport must not raise; one that does has failed
             result = Result(error=type(error).__name__)
+        finally:
+            batch.sending = False
         with self._lock:
             self._counters.requests += result.requests
             self._counters.retries += result.requests if again else result.requests - 1
@@ -577,7 +595,7 @@ class Delivery:
 
     def _time_is_up(self, batch: Batch) -> bool:
         left = self._time_left(batch)
-        return batch.settled or (left is not None and left <= 0)
+        return batch.settled or batch.revoked is not None or (left is not None and left <= 0)
 
     def _pause(self, batch: Batch, seconds: float) -> None:
         """Wait before the next attempt, at most until a flush or a close that came after the last one began."""

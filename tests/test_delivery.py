@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from faults import Connection, FaultyServer, status
 from processes import wait_until
 
 from snowplow_tracker import Emitter, Tracker
@@ -439,3 +440,44 @@ def test_signal_handlers_can_be_undone() -> None:
     assert signal.getsignal(signal.SIGUSR1) is not before
     undo()
     assert signal.getsignal(signal.SIGUSR1) is before
+
+
+# --- consent ------------------------------------------------------------------------------------------------------
+
+
+def test_disabling_gives_up_what_waits_for_its_next_attempt(collector: LocalCollector) -> None:
+    collector.fail(503, times=1, headers={"Retry-After": "60"})
+    with Tracker.hostname(collector.url, flush_interval=0.01) as tracker:
+        track(tracker, 3)
+        wait_until(lambda: tracker.stats().requests == 1)
+        tracker.disable()
+        assert tracker.stats().dropped["disabled"] == 3
+        tracker.enable()
+        (wanted,) = track(tracker, 1)
+        assert tracker.flush(5)
+        assert adds_up(tracker)
+    assert ids(collector) == [wanted]
+
+
+def test_disabling_in_the_middle_of_a_request_that_fails_does_not_repeat_it() -> None:
+    release = threading.Event()
+
+    def hold_and_fail(connection: Connection) -> None:
+        connection.read_request()
+        asked.append(1)
+        release.wait(20)
+        connection.send(status(503))
+
+    asked: list[int] = []
+    with FaultyServer(hold_and_fail) as server, Tracker.hostname(server.url, **FAST, request_timeout=20) as tracker:
+        track(tracker, 3)
+        wait_until(lambda: bool(asked))
+        track(tracker, 2)
+        tracker.disable()
+        assert tracker.stats().in_flight == 3
+        assert tracker.stats().dropped["disabled"] == 2
+        release.set()
+        wait_until(lambda: tracker.stats().dropped["disabled"] == 5)
+        assert adds_up(tracker)
+        assert tracker.flush(5)
+    assert len(asked) == 1
