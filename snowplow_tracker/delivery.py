@@ -42,8 +42,8 @@ class Batch:
         claim: What the store handed out.
         start: The position of the first event among all that were ever queued.
         settled: Whether the outcome is decided; whoever sets it, under the lock, counts it.
-        sending: Whether it is in a request, whose outcome nobody knows yet.
-        revoked: Why it is not to be sent again, if it was taken back while it was in a request.
+        sending: Whether it is in a request whose outcome is not decided yet.
+        revoked: Why it is not to be sent again, if that was said while it was in a request.
         hurries: How many flushes had been asked for when its last attempt began.
         deadline: When the calling thread wants to be done with it (`time.monotonic`), if it is a calling thread.
     """
@@ -573,13 +573,13 @@ class Delivery:
             remaining = self._time_left(batch)
             if not events or batch.settled:
                 return _NOTHING_LEFT
+            if batch.revoked:
+                return _REVOKED
             batch.sending = True
         try:
             result = self._transport.send(events, remaining)
         except Exception as error:  # a transport must not raise; one that does has failed
             result = Result(error=type(error).__name__)
-        finally:
-            batch.sending = False
         with self._lock:
             self._counters.requests += result.requests
             self._counters.retries += result.requests if again else result.requests - 1
@@ -601,7 +601,8 @@ class Delivery:
         """Wait before the next attempt, at most until a flush or a close that came after the last one began."""
         start = monotonic()
         with self._lock:
-            while not batch.settled:
+            batch.sending = False  # only now: until here, an answer may have been on its way to being counted
+            while not (batch.settled or batch.revoked):
                 # A game may flush in every frame: that must not make a request of every frame.
                 left = start + (seconds if batch.hurries == self._hurries else LEAST_DELAY_S) - monotonic()
                 budget = self._time_left(batch)
@@ -725,6 +726,7 @@ class Delivery:
 
 
 _NOTHING_LEFT: Final = Result(status=200, requests=0)
+_REVOKED: Final = Result(error="taken back", requests=0)
 _REASONS: Final[dict[Verdict, Reason]] = {
     Verdict.REFUSED: "refused",
     Verdict.SPLIT: "too_large",
