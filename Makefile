@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VERSIONS := 3.10 3.11 3.12 3.13
 
-.PHONY: help demo test test-all lint format bench bench-quick docs clean
+.PHONY: help demo test test-all lint format bench bench-quick soak docs clean
 
 help:
 	@echo "make demo      a small game against a local collector, with an outage in the middle"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-all  the suite on every Python of: $(VERSIONS)"
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     the benchmarks, with their peers (a few minutes); bench-quick: without"
+	@echo "make soak      two minutes of outages, forks and restarts; every id is accounted for"
 	@echo "make docs      the documentation, into site/"
 
 $(READY): pyproject.toml
@@ -52,10 +53,14 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-quick: $(READY)
-	$(BIN)/python -m benchmarks.bench_call
+bench: $(READY)
+	$(BIN)/python -m benchmarks
 
-bench: bench-quick
+bench-quick: $(READY)
+	$(BIN)/python -m benchmarks --quick
+
+soak: $(READY)
+	$(BIN)/python -m benchmarks.soak
 
 clean:
 	rm -rf $(VENV) .venvs build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 
 from benchmarks import report
 from benchmarks.__main__ import measure_and_write
 from benchmarks.bench_call import HISTOGRAM_EDGES_US, pairs_of_the_event
 from benchmarks.floors import WIRE_PAIRS, RawSender, body_of, honest_call, physical_call
-from benchmarks.run import MeasuredProcessFailed, environment, measure
+from benchmarks.run import REPOSITORY, MeasuredProcessFailed, environment, measure
 from benchmarks.samples import histogram, percentile, percentiles, summary
 from benchmarks.sink import SinkProcess
 from benchmarks.suite import TINY, in_turns
@@ -138,3 +141,13 @@ def test_a_table_shows_the_spread_beside_the_median() -> None:
 
     assert told == {"median": 2.0, "min": 1.0, "max": 3.0, "rounds": [3.0, 1.0, 2.0]}
     assert report.shown(told, "ms") == "2.00 ms [1.00 to 3.00]"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_short_soak_ends_with_every_id_where_the_statistics_say_it_is() -> None:
+    command = [sys.executable, "-m", "benchmarks.soak", "--seconds", "2"]
+    ended = subprocess.run(
+        command, cwd=REPOSITORY, env=processes.environment(), capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count("\nok ") == 7
