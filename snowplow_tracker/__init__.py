@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from snowplow_tracker import installation  # first of all: it refuses a mixture of two packages  # noqa: F401
 from snowplow_tracker.emitters import AsyncEmitter, Emitter
 from snowplow_tracker.errors import SnowplowTrackerError, ValidationError
 from snowplow_tracker.event_store import EventStore, MemoryEventStore
