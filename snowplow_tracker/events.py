@@ -315,6 +315,12 @@ def _uuid(instance: Any, attribute: Any, value: Any) -> None:
 
 
 _TEXT = optional_text(65_535)
+_SOME_TEXT = required_text(65_535)
+
+
+def _name_or_id(instance: DesktopScreenView, attribute: Any, value: Any) -> None:
+    if value is not None or not instance.id_:
+        _SOME_TEXT(instance, attribute, value)
 
 
 @attrs.frozen(slots=False)
@@ -330,7 +336,7 @@ class ScreenView(SchemaEvent):
 
     schema: ClassVar[str] = "iglu:com.snowplowanalytics.mobile/screen_view/jsonschema/1-0-0"
     id_: str = attrs.field(metadata=json_name("id"), alias="id_", validator=_uuid)
-    name: str = attrs.field(metadata=json_name("name"), validator=required_text(65_535))
+    name: str = attrs.field(metadata=json_name("name"), validator=_SOME_TEXT)
     type: str | None = attrs.field(metadata=json_name("type"), default=None, validator=_TEXT)
     previous_name: str | None = attrs.field(metadata=json_name("previousName"), default=None, validator=_TEXT)
     previous_id: str | None = attrs.field(
@@ -342,13 +348,13 @@ class ScreenView(SchemaEvent):
 
 @attrs.frozen(slots=False)
 class DesktopScreenView(SchemaEvent):
-    """A screen was seen, told by name (schema: com.snowplowanalytics.snowplow/screen_view 1-0-0).
+    """A screen was seen, told by name or id (schema: com.snowplowanalytics.snowplow/screen_view 1-0-0).
 
     Args:
-        name: The screen's name.
+        name: The screen's name; None only beside an *id_*.
         id_: Any text that tells the screen from others.
     """
 
     schema: ClassVar[str] = f"{SCHEMA_VENDOR}/screen_view/jsonschema/1-0-0"
-    name: str = attrs.field(metadata=json_name("name"), validator=required_text(65_535))
+    name: str | None = attrs.field(metadata=json_name("name"), default=None, validator=_name_or_id)
     id_: str | None = attrs.field(metadata=json_name("id"), default=None, alias="id_", validator=_TEXT)
