@@ -12,15 +12,24 @@ from snowplow_tracker.events import Event, PagePing, PageView, ScreenView, SelfD
 from snowplow_tracker.lifecycle import install_signal_handlers
 from snowplow_tracker.outcomes import FlushResult, Receipt, Stats
 from snowplow_tracker.self_describing_json import SelfDescribingJson
+from snowplow_tracker.snowplow import (
+    EmitterConfiguration,
+    Snowplow,
+    TrackerConfiguration,
+    disable_contracts,
+    enable_contracts,
+)
 from snowplow_tracker.subject import Subject
 from snowplow_tracker.tracker import Tracker
 from snowplow_tracker.version import __version__
 
-logging.getLogger("snowplow_tracker").addHandler(logging.NullHandler())
+logger = logging.getLogger("snowplow_tracker")
+logger.addHandler(logging.NullHandler())
 
 __all__ = [
     "AsyncEmitter",
     "Emitter",
+    "EmitterConfiguration",
     "Event",
     "EventStore",
     "FlushResult",
@@ -31,12 +40,16 @@ __all__ = [
     "ScreenView",
     "SelfDescribing",
     "SelfDescribingJson",
+    "Snowplow",
     "SnowplowTrackerError",
     "Stats",
     "StructuredEvent",
     "Subject",
     "Tracker",
+    "TrackerConfiguration",
     "ValidationError",
     "__version__",
+    "disable_contracts",
+    "enable_contracts",
     "install_signal_handlers",
 ]

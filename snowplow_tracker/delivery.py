@@ -299,6 +299,12 @@ class Delivery:
         if waiting:
             self._ensure_threads()
 
+    def set_flush_interval(self, seconds: float) -> None:
+        """Change how long events wait for company, those that wait already included."""
+        with self._lock:
+            self.flush_interval = seconds
+            self._changed.notify_all()
+
     def _hurry(self) -> int:
         """Have all that is queued sent now, cutting every wait short; returns the position behind it. Lock held."""
         target = self._counters.accepted

@@ -38,7 +38,7 @@ from snowplow_tracker.settings import EmitterOptions, refuse_unknown
 from snowplow_tracker.subject import Subject
 from snowplow_tracker.transport import cloudfront_host
 from snowplow_tracker.unstruct import UnstructEvent, check_event_vendor
-from snowplow_tracker.validators import check_flag, check_text, invalid, one_of, tstamp_ms
+from snowplow_tracker.validators import Check, check_flag, check_text, invalid, one_of, tstamp_ms
 from snowplow_tracker.version import __version__
 
 if TYPE_CHECKING:
@@ -102,7 +102,14 @@ class Tracker(CatalogueCalls, EcommerceCalls):
         anonymous: bool = False,
     ) -> None:
         try:
-            _check_tracker(namespace, subject, app_id, encode_base64, json_encoder, event_vendor, on_invalid, anonymous)
+            check_option("namespace", namespace)
+            check_option("subject", subject)
+            check_option("app_id", app_id)
+            check_option("encode_base64", encode_base64)
+            check_option("json_encoder", json_encoder)
+            check_option("event_vendor", event_vendor)
+            check_option("on_invalid", on_invalid)
+            check_option("anonymous", anonymous)
             self._emitters = [_as_emitter(emitter) for emitter in _as_list(emitters)]
         except ValidationError as error:
             raise error.within("Tracker") from None
@@ -151,8 +158,8 @@ class Tracker(CatalogueCalls, EcommerceCalls):
     @classmethod
     def _made_for(cls, method: str, argument: str, host: str, options: Any) -> Tracker:
         where = f"Tracker.{method}"
-        refuse_unknown(where, options, (*_OWN_OPTIONS, *SETTING_NAMES[1:]))
-        own = {name: value for name, value in options.items() if name in _OWN_OPTIONS}
+        refuse_unknown(where, options, (*OPTION_NAMES, *SETTING_NAMES[1:]))
+        own = {name: value for name, value in options.items() if name in OPTION_NAMES}
         settings = {name: value for name, value in options.items() if name in SETTING_NAMES}
         try:
             # A bad option of the tracker must not leave an emitter behind.
@@ -202,7 +209,7 @@ class Tracker(CatalogueCalls, EcommerceCalls):
     def set_app_id(self, app_id: str | None) -> Tracker:
         """Set the application's id, at most 255 characters (protocol: ``aid``)."""
         try:
-            _check_optional("app_id", app_id, 255)
+            check_option("app_id", app_id)
         except ValidationError as error:
             self._invalid_setting(error.within("Tracker.set_app_id"))
         else:
@@ -222,7 +229,10 @@ class Tracker(CatalogueCalls, EcommerceCalls):
 
     def set_subject(self, subject: Subject | None) -> Tracker:
         """Set who the events are about from now on; None for nobody in particular."""
-        _check_subject("Tracker.set_subject", subject)
+        try:
+            check_option("subject", subject)
+        except ValidationError as error:
+            raise error.within("Tracker.set_subject") from None
         self._subject = subject or Subject()
         return self
 
@@ -570,42 +580,44 @@ class Tracker(CatalogueCalls, EcommerceCalls):
         return time_ns() // 1_000_000 if tstamp is None else int(tstamp)
 
 
-_OWN_OPTIONS: Final = (
-    *list(signature(Tracker.__init__).parameters)[1:2],
-    *list(signature(Tracker.__init__).parameters)[3:],
-)
+OPTION_NAMES: Final = tuple(name for name in signature(Tracker).parameters if name != "emitters")
 
 
-def _check_tracker(
-    namespace: Any,
-    subject: Any,
-    app_id: Any,
-    encode_base64: Any,
-    json_encoder: Any,
-    event_vendor: Any,
-    on_invalid: Any,
-    anonymous: Any,
-) -> None:
-    _check_optional("namespace", namespace, 128)
-    _check_optional("app_id", app_id, 255)
-    _check_subject("Tracker", subject)
-    check_flag("encode_base64", encode_base64)
-    check_flag("anonymous", anonymous)
-    one_of(("raise", "drop"))("on_invalid", on_invalid)
-    if json_encoder is not None and not callable(json_encoder):
-        raise invalid("json_encoder", "a function or None", json_encoder)
-    if event_vendor is not None:
-        check_event_vendor("event_vendor", event_vendor)
+def check_option(name: str, value: Any) -> None:
+    """Raise `ValidationError` for a value that an option of `Tracker` can't have."""
+    _OPTION_CHECKS[name](name, value)
 
 
-def _check_optional(argument: str, value: Any, limit: int) -> None:
-    if value is not None:
-        check_text(argument, value, limit)
+def _optional(check: Check) -> Check:
+    return lambda argument, value: None if value is None else check(argument, value)
 
 
-def _check_subject(where: str, subject: Any) -> None:
-    if subject is not None and not isinstance(subject, Subject):
-        raise invalid("subject", "a Subject or None", subject).within(where)
+def _check_subject(argument: str, value: Any) -> None:
+    if not isinstance(value, Subject):
+        raise invalid(argument, "a Subject or None", value)
+
+
+def _check_namespace(argument: str, value: Any) -> None:
+    if isinstance(value, Emitter):
+        raise invalid(argument, "text", value, "the namespace comes first: Tracker('my-game', emitter)")
+    check_text(argument, value, 128)
+
+
+def _check_encoder(argument: str, value: Any) -> None:
+    if not callable(value):
+        raise invalid(argument, "a function or None", value)
+
+
+_OPTION_CHECKS: Final[dict[str, Check]] = {
+    "namespace": _optional(_check_namespace),
+    "app_id": _optional(partial(check_text, limit=255)),
+    "subject": _optional(_check_subject),
+    "encode_base64": check_flag,
+    "json_encoder": _optional(_check_encoder),
+    "event_vendor": _optional(check_event_vendor),
+    "on_invalid": one_of(("raise", "drop")),
+    "anonymous": check_flag,
+}
 
 
 def _as_list(emitters: Any) -> list[Any]:
