@@ -15,7 +15,7 @@ import attrs
 
 from snowplow_tracker import uri
 from snowplow_tracker.payload import SCHEMA_VENDOR, JsonForm
-from snowplow_tracker.self_describing_json import SelfDescribingJson, context_list
+from snowplow_tracker.self_describing_json import SelfDescribingJson, context_list, refuse_change
 from snowplow_tracker.subject import Subject
 from snowplow_tracker.validators import (
     check_true_timestamp,
@@ -70,6 +70,10 @@ class Event:
     true_timestamp: float | None = attrs.field(default=None, validator=_true_timestamp)
     event_subject: Subject | None = attrs.field(default=None, validator=_event_subject)
     tstamp: Tstamp | None = attrs.field(default=None, validator=_tstamp)
+
+    @classmethod
+    def __attrs_init_subclass__(cls) -> None:
+        cls.__setattr__ = refuse_change  # type: ignore[method-assign]
 
     def carrying(self, tstamp: Tstamp | None, options: Mapping[str, Any]) -> Self:
         """The same event with what a ``track_*`` call was given besides it; itself if that was nothing.
@@ -295,6 +299,7 @@ class SchemaEvent(Event):
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
         """Note each property once a class: the field's name, the schema's name, whether it is required."""
+        super().__attrs_init_subclass__()
         cls._properties = tuple(
             (field.name, field.metadata["property"], field.default is attrs.NOTHING)
             for field in attrs.fields(cls)

@@ -357,7 +357,7 @@ class Tracker(CatalogueCalls, EcommerceCalls):
     @public_call
     def track(self, event: Event) -> Receipt:
         """Track an event object."""
-        if not isinstance(event, Event):
+        if not isinstance(event, Event) or type(event) is Event:
             raise invalid("event", "an event, such as PageView(…)", event)
         return self._track(event)
 

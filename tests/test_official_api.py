@@ -7,12 +7,15 @@ collector, as strictly as the pipeline would, and by the published schemas.
 from __future__ import annotations
 
 import base64
+import copy
 import json
+import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from typing import Any
 
+import attrs
 import pytest
 import requests
 from processes import wait_until
@@ -575,6 +578,42 @@ def test_an_input_that_raises_makes_a_false_receipt() -> None:
 
     t = Tracker("ns", Broken("127.0.0.1:1"))
     assert tuple(t.track_struct_event("a", "b")) == (False, "Broken.input() raised OSError")
+
+
+# --- what does not work, and says so ------------------------------------------------------------------------------
+
+
+def test_calls_do_not_chain_and_the_error_says_so() -> None:
+    receipt: Any = Tracker.hostname("127.0.0.1:1").track_struct_event("a", "b")
+    for name in ("track_page_view", "flush", "set_user_id"):
+        with pytest.raises(AttributeError, match=rf"do not chain, write a line for each: tracker.{name}\(…\)"):
+            getattr(receipt, name)
+    with pytest.raises(AttributeError, match=r"'Receipt' object has no attribute 'status'$"):
+        receipt.status  # noqa: B018
+    assert copy.copy(receipt).event_id == pickle.loads(pickle.dumps(receipt)).event_id == receipt.event_id
+
+
+@pytest.mark.parametrize(
+    ("thing", "name"),
+    [
+        (snowplow_tracker.PageView("https://acme.com"), "page_title"),
+        (snowplow_tracker.StructuredEvent("a", "b"), "property_"),
+        (snowplow_tracker.ScreenView(ID, "HUD"), "previous_name"),
+        (SAVE, "data"),
+    ],
+)
+def test_events_are_frozen_and_the_error_says_how_to_get_another(thing: Any, name: str) -> None:
+    value = {"a": 1} if thing is SAVE else "other"
+    line = rf"{type(thing).__name__}\.{name} cannot be set: .* attrs.evolve\({type(thing).__name__}\(…\), {name}=…\)"
+    with pytest.raises(AttributeError, match=line):
+        setattr(thing, name, value)
+    other = attrs.evolve(thing, **{name: value})
+    assert getattr(other, name) == value != getattr(thing, name)
+
+
+def test_an_event_of_no_kind_is_not_tracked() -> None:
+    with pytest.raises(ValueError, match=r"Tracker.track\(\): 'event' must be an event, such as PageView"):
+        Tracker.hostname("127.0.0.1:1").track(snowplow_tracker.Event())
 
 
 # --- names --------------------------------------------------------------------------------------------------------
