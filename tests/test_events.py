@@ -165,7 +165,7 @@ def test_a_structured_event_arrives_as_it_was_passed(event: StructuredEvent) -> 
 
 
 def test_an_event_is_frozen() -> None:
-    with pytest.raises(AttributeError, match="attrs.evolve"):
+    with pytest.raises(AttributeError, match=r"attrs\.evolve"):
         StructuredEvent("a", "b").category = "c"  # type: ignore[misc]
 
 
