@@ -92,6 +92,11 @@ def _session(instance: Any, attribute: Any, value: Any) -> None:
         raise invalid(attribute.name, "a requests.Session or None", value)
 
 
+def _port(instance: Any, attribute: Any, value: Any) -> None:
+    if value is not None:
+        check_integer(attribute.name, value, 1, 65_535, "a port number")
+
+
 def _setting(default: Any, *validators: Any, kw_only: bool = True) -> Any:
     """A setting for which None means the default, as it does in the official package."""
     convert = attrs.converters.default_if_none(default)
@@ -147,7 +152,7 @@ class EmitterSettings:
 
     endpoint: str | None = None
     protocol: Protocol | None = attrs.field(default=None, validator=attrs.validators.optional(_code("http", "https")))
-    port: int | None = None
+    port: int | None = attrs.field(default=None, validator=_port)
     method: Method = _setting("post", _code("get", "post"), kw_only=False)
     batch_size: int = _setting(250, _count("events a request"), kw_only=False)
     on_success: SuccessCallback | None = attrs.field(default=None, validator=_function)

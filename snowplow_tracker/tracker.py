@@ -312,27 +312,26 @@ class Tracker(CatalogueCalls, EcommerceCalls):
     @public_call
     def track_unstruct_event(
         self,
-        name: str | SelfDescribingJson,
+        name: str | SelfDescribingJson | None = None,
         properties: dict[str, Any] | None = None,
         tstamp: Tstamp | None = None,
+        *,
+        event_json: SelfDescribingJson | None = None,
         **more: Unpack[EventOptions],
     ) -> Receipt:
         """Track an event of your own with flat properties, see `UnstructEvent`, or as later releases had it,
-        self-describing.
+        self-describing: a `SelfDescribingJson`, which is *event_json* by its official name.
 
         With ``event_vendor`` on the tracker it goes out as the self-describing event
         ``iglu:<vendor>/<name>/jsonschema/1-0-0``. Without, as 2013's trackers sent it, which today's enrichment
         refuses: the first one warns (`UserWarning`), after it was queued.
         """
-        if isinstance(name, SelfDescribingJson):
-            if properties is not None:
-                raise invalid(
-                    "properties",
-                    "left off beside a SelfDescribingJson",
-                    properties,
-                    "contexts go by keyword: context=[…]",
-                )
-            return self._track(SelfDescribing(name).carrying(tstamp, more))
+        described = name if event_json is None else event_json
+        if not isinstance(described, str) and properties is None:
+            return self._track(SelfDescribing(described).carrying(tstamp, more))  # type: ignore[arg-type]
+        if isinstance(described, SelfDescribingJson):
+            hint = "contexts go by keyword: context=[…]"
+            raise invalid("properties", "left off beside a SelfDescribingJson", properties, hint)
         receipt = self._track(
             UnstructEvent(name, properties, self._event_vendor, tstamp=tstamp, **more)  # type: ignore[arg-type]
         )
