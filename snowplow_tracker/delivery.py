@@ -111,6 +111,7 @@ class Delivery:
         self._ending = self._closed  # closed or exited: what `emit` must look at more closely
         self._lost_at: float | None = None
         self._store_told = False
+        self._refusal_told = False
         # Who logs what was given up: the thread itself only where nobody waits for it. See _untold.
         self._told = 0
         self._unattended = False
@@ -298,6 +299,12 @@ class Delivery:
             waiting = self._counters.queued
         if waiting:
             self._ensure_threads()
+
+    def set_flush_interval(self, seconds: float) -> None:
+        """Change how long events wait for company, those that wait already included."""
+        with self._lock:
+            self.flush_interval = seconds
+            self._changed.notify_all()
 
     def _hurry(self) -> int:
         """Have all that is queued sent now, cutting every wait short; returns the position behind it. Lock held."""
@@ -691,6 +698,7 @@ class Delivery:
 
     def _report(self, result: Result) -> None:
         """One warning when the collector is lost, one line when it is back; nothing per event or attempt."""
+        self._report_refusal(result)
         lost = self._worth_retrying(result)
         with self._lock:
             since, waiting = self._lost_at, self._counters.queued + self._counters.in_flight
@@ -712,6 +720,20 @@ class Delivery:
                 monotonic() - since,
                 waiting,
             )
+
+    def _report_refusal(self, result: Result) -> None:
+        """One warning in all: whoever gave a wrong address would otherwise see nothing arrive, and not why."""
+        with self._lock:
+            if self._refusal_told or self._judge(result) is not Verdict.REFUSED:
+                return
+            self._refusal_told = True
+        _log(
+            logging.WARNING,
+            "collector %s refuses events: %s; they are dropped (refused), and further refusals are not logged; if all "
+            "are refused, check that this is a collector's address, with the right scheme",
+            self._transport.address,
+            _why(result),
+        )
 
     def _end_thread(self) -> None:
         """The last thread out closes the connections."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -46,6 +46,13 @@ class Receipt:
 
     def __str__(self) -> str:
         return self.event_id
+
+    if not TYPE_CHECKING:  # for type checkers a receipt has no other attribute
+
+        def __getattr__(self, name):
+            chains = name.startswith(("track", "flush", "set_"))
+            hint = f"; calls do not chain, write a line for each: tracker.{name}(…)" if chains else ""
+            raise AttributeError(f"'Receipt' object has no attribute {name!r}{hint}")
 
     def __repr__(self) -> str:
         outcome = "accepted" if self else f"not taken: {self.message}"
