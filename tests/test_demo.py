@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from processes import ROOT, environment
 
-from examples.demo import disagreements
+from snowplow_tracker.demo.show import disagreements
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,19 @@
-"""Salvage: a small game that plays itself, and tracks what happens in it.
-
-    python -m examples.game --seconds 20 --collector http://127.0.0.1:9090
+"""Salvage: a small game that plays itself. It knows nothing of Snowplow: it tells a `Listener` what happens.
 
 A fleet of miners shoots rocks to pieces and picks up the crystals. A cleared sector ends at a station, whose shop sells
-better guns. The game knows nothing of Snowplow: it tells a `Listener`, and `Telemetry` is the one that tracks.
+better guns.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import random
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from time import perf_counter, perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final, Protocol
-
-if TYPE_CHECKING:  # the demo registers an exit handler before the package is imported
-    from snowplow_tracker import Stats, Tracker
+from time import perf_counter
+from typing import Any, Final, Protocol
 
 FRAMES_A_SECOND: Final = 60
 FRAME_S: Final = 1 / FRAMES_A_SECOND
@@ -34,8 +27,6 @@ SHOT_SPEED: Final = 600.0
 LARGEST_ROCK: Final = 3
 MAX_GUN: Final = 3
 GUN_PRICE: Final = 250
-SITE: Final = "https://salvage.example"
-DEFAULT_COLLECTOR: Final = "http://127.0.0.1:9090"
 
 
 class Listener(Protocol):
@@ -69,50 +60,6 @@ class Nobody:
     def milestone(self, name: str, properties: dict[str, Any]) -> None: ...
 
     def purchase(self, order_id: str, lines: list[dict[str, Any]]) -> None: ...
-
-
-class Telemetry:
-    """The listener that tracks; it notes what each call cost its caller, in nanoseconds."""
-
-    def __init__(self, tracker: Tracker) -> None:
-        self.call_ns: list[int] = []
-        self._tracker = tracker
-
-    def screen(self, name: str, screen_id: str) -> None:
-        start = perf_counter_ns()
-        self._tracker.track_screen_view(name, screen_id)
-        self.call_ns.append(perf_counter_ns() - start)
-
-    def page(self, path: str, title: str) -> None:
-        start = perf_counter_ns()
-        self._tracker.track_page_view(f"{SITE}{path}", title, SITE)
-        self.call_ns.append(perf_counter_ns() - start)
-
-    def moment(self, category: str, action: str, label: str, detail: str, value: float) -> None:
-        start = perf_counter_ns()
-        self._tracker.track_struct_event(category, action, label, detail, value)
-        self.call_ns.append(perf_counter_ns() - start)
-
-    def milestone(self, name: str, properties: dict[str, Any]) -> None:
-        start = perf_counter_ns()
-        self._tracker.track_unstruct_event(name, properties)
-        self.call_ns.append(perf_counter_ns() - start)
-
-    def purchase(self, order_id: str, lines: list[dict[str, Any]]) -> None:
-        total = sum(line["price"] * line["quantity"] for line in lines)
-        start = perf_counter_ns()
-        self._tracker.track_ecommerce_transaction(order_id, "station", total, currency="EUR", items=lines)
-        self.call_ns.append(perf_counter_ns() - start)
-
-
-def make_tracker(collector: str) -> Tracker:
-    """The game's tracker. ``event_vendor`` makes milestones self-describing events, ``com.acme/<name>``."""
-    from snowplow_tracker import Tracker
-
-    tracker = Tracker.hostname(collector, namespace="client", app_id="salvage", event_vendor="com.acme")
-    tracker.set_platform("pc").set_lang("en").set_timezone("Europe/London")
-    tracker.set_screen_resolution(1920, 1080).set_viewport(int(WIDTH), int(HEIGHT)).set_color_depth(24)
-    return tracker.set_user_id("player-7")
 
 
 # --- what is in a sector ---------------------------------------------------------------------------------------
@@ -375,74 +322,3 @@ def frames(game: Game, seconds: float) -> Iterator[tuple[float, float]]:
         # A frame that came late is not made up for by hurrying through the next ones.
         due = max(due + FRAME_S, perf_counter())
         time.sleep(due - perf_counter() if due > perf_counter() else 0)
-
-
-# --- in a terminal ---------------------------------------------------------------------------------------------
-
-COLUMNS: Final = 78
-ROWS: Final = 18
-
-
-def picture(game: Game) -> str:
-    """The sector as text: rocks are O, o and ., miners A, crystals *, shots '."""
-    field = [[" "] * COLUMNS for _ in range(ROWS)]
-    marks: list[tuple[Body, str]] = [(shot, "'") for shot in game.shots]
-    marks += [(crystal, "*") for crystal in game.crystals]
-    marks += [(rock, " .oO"[rock.size]) for rock in game.rocks]
-    marks += [(miner, "A") for miner in game.miners]
-    for body, mark in marks:
-        field[int(body.y / HEIGHT * ROWS)][int(body.x / WIDTH * COLUMNS)] = mark
-    return "\n".join("".join(row) for row in field)
-
-
-def status(game: Game, stats: Stats) -> str:
-    """Where the game is and what became of its events, in one line."""
-    return (
-        f"sector {game.sector}  score {game.score:<5} credits {game.credits:<5} "
-        f"events: {stats.tracked} tracked, {stats.delivered} delivered"
-    )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Play, and deliver what was tracked.
-
-    Returns:
-        The exit status: 0 if every event was delivered, else 1.
-    """
-    parser = argparse.ArgumentParser(prog="python -m examples.game", description="Salvage, a game that plays itself.")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long to play (%(default)s)")
-    parser.add_argument("--collector", default=DEFAULT_COLLECTOR, help="where events go (%(default)s)")
-    options = parser.parse_args(arguments)
-    with make_tracker(options.collector) as tracker:
-        game = Game(Telemetry(tracker))
-        try:
-            _show(game, tracker, options.seconds)
-        except KeyboardInterrupt:
-            print()
-    stats = tracker.stats()
-    dropped = {reason: count for reason, count in stats.dropped.items() if count}
-    print(status(game, stats))
-    if dropped:
-        print(f"dropped: {', '.join(f'{count} {reason}' for reason, count in dropped.items())}")
-        print(f"Does a collector listen at {options.collector}? To start one:")
-        print("  python -m snowplow_tracker.collector")
-    return 1 if dropped else 0
-
-
-def _show(game: Game, tracker: Tracker, seconds: float) -> None:
-    """Draw ten times a second on a terminal; anywhere else, one line a second."""
-    on_terminal = sys.stdout.isatty()
-    every = FRAMES_A_SECOND // 10 if on_terminal else FRAMES_A_SECOND
-    if on_terminal:
-        print("\n" * ROWS)
-    for _ in frames(game, seconds):
-        if game.frame % every:
-            continue
-        if on_terminal:
-            print(f"\x1b[{ROWS + 1}F{picture(game)}\n\x1b[K{status(game, tracker.stats())}", flush=True)
-        else:
-            print(status(game, tracker.stats()), flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
