@@ -167,6 +167,8 @@ def test_a_miss_shows_the_nearest_events_and_what_differs(said: str) -> None:
     assert "se_ac is 'add-to-cart', not 'add-to-basket'" in said
     assert "none of its contexts is 'iglu:com.acme/player/jsonschema/1-0-0'" in said
     assert "(it has iglu:com.acme/user/jsonschema/1-0-0)" in said
+    assert ">       snowplow_collector.assert_tracked(timeout=0.1, **wanted)" in said
+    assert "self._journal" not in said, "the test's own line is what failed, not one of ours"
 
 
 def test_workers_of_xdist_do_not_see_each_others_events(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def _read(text: bytes, end: Place, judged: bool) -> EventLine | BadLine:
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        return BadLine(f"it is not JSON: {error}", end)
+        return BadLine(f"it is not JSON: {error.msg} (column {error.colno})", end)
     if not isinstance(found, dict):
         return BadLine("it is not a JSON object", end)
     pairs = {key: value for key, value in found.items() if key not in _NOT_SENT}

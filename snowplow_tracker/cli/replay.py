@@ -125,6 +125,7 @@ class _Progress:
             TextColumn("{task.fields[rate]:,.0f}/s"),
             TimeRemainingColumn(compact=True),
             console=self._console,
+            transient=True,  # what came of it is said in a line of its own
         )
         self._shown: AbstractContextManager[object] = self._bar if sys.stderr.isatty() else nullcontext()
         self._task = self._bar.add_task("", total=source.size, completed=source.start.offset, events=0, rate=0.0)
@@ -186,10 +187,12 @@ def _replay(source: _Source, collector: str, method: Method, rate: float | None,
 
 def _conclude(outcome: Outcome, source: _Source, collector: str, seconds: float, interrupted: bool) -> None:
     """Say what became of all of it, and end with the status for that."""
-    click.echo(
-        f"delivered {outcome.delivered} events to {collector} in {seconds:.1f} s, "
-        f"skipped {outcome.skipped} lines, refused {outcome.refused} events"
-    )
+    left_out = [
+        f"; {what}: {count}"
+        for what, count in (("lines skipped", outcome.skipped), ("events refused", outcome.refused))
+        if count
+    ]
+    click.echo(f"delivered {outcome.delivered} events to {collector} in {seconds:.1f} s{''.join(left_out)}")
     if interrupted:
         raise Trouble(f"Interrupted before line {outcome.place.line + 1}.", source.hint, INTERRUPTED)
     if outcome.stopped:
