@@ -214,6 +214,22 @@ def test_a_proxy_is_told_and_used(
     assert len(lines) == 2
 
 
+def test_a_certificate_behind_a_proxy_that_is_not_accepted(doctor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with forward_proxy() as (proxy, _), server(OK, certificate=VALID_PEM) as collector:
+        monkeypatch.setenv("https_proxy", proxy)
+        ended = doctor(collector.url)
+    assert ended.status == 1
+    assert "the certificate behind the proxy is not accepted" in findings(ended)["POST"][1]
+
+
+def test_an_ipv6_address_keeps_its_brackets(doctor: Any) -> None:
+    ended = doctor("https://[::1]:1")
+    assert ended.status == 1
+    assert findings(ended)["port"][1].startswith("::1 port 1: ")
+
+
 # --- HTTP ------------------------------------------------------------------------------------------------------
 
 

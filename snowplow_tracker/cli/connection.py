@@ -55,6 +55,11 @@ class Target:
         port = parts.port or (443 if secure else 80)
         return cls(f"{parts.scheme}://{parts.netloc}", parts.hostname or "", port, secure)
 
+    def by(self, scheme: str, *, same_port: bool = True) -> str:
+        """The same host by http or https, at the same port or at the scheme's own."""
+        host = f"[{self.name}]" if ":" in self.name else self.name
+        return f"{scheme}://{host}:{self.port}" if same_port else f"{scheme}://{host}"
+
 
 def examine_connection(target: Target, timeout_s: float) -> Iterator[Finding]:
     """Look at everything below HTTP; the last finding is the one that failed, if any."""
@@ -149,8 +154,8 @@ def _port_advice(target: Target, error: OSError) -> str:
         return "a firewall drops it, or the machine is down."
     if is_loopback(target.name):
         return f"start a collector: snowplow-tracker collector --port {target.port}"
-    other = "http" if target.secure else "https"
-    return f"is it the right port? Collectors listen on 443 for https, 80 for http; try {other}://{target.name}"
+    other = target.by("http" if target.secure else "https", same_port=False)
+    return f"is it the right port? Collectors listen on 443 for https, 80 for http; try {other}"
 
 
 # --- certificate -----------------------------------------------------------------------------------------------
@@ -188,7 +193,7 @@ def _certificate(secured: ssl.SSLSocket) -> Finding:
 
 def _no_handshake(target: Target, error: Exception) -> Finding:
     reason = getattr(error, "reason", None) or type(error).__name__
-    plain = f"try http://{target.name}:{target.port}"
+    plain = f"try {target.by('http')}"
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return Finding("TLS", "FAIL", "what listens there speaks no TLS", f"it may be plain http: {plain}")
     if isinstance(error, TimeoutError):

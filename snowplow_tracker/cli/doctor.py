@@ -47,7 +47,7 @@ def doctor(ctx: click.Context, url: str, method: Method, timeout: float, no_even
       1  something keeps them from it
     """
     with usage_errors():
-        target = Target.of(collector_url("url", url, None, None, "post"))
+        target = Target.of(collector_url("URL", url, None, None, "post"))
     click.echo(f"Examining {target.origin}\n")
     findings = []
     for finding in _examine(target, method, timeout, not no_events):

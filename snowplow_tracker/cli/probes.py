@@ -92,7 +92,6 @@ def examine_answer(target: Target, method: Method, witness: Witness) -> Finding:
 
 
 def _silence(topic: str, target: Target, witness: Witness) -> Finding:
-    other = "http" if target.secure else "https"
     if witness.not_taken:
         advice = "is SNOWPLOW_DISABLED set in the environment?"
         return Finding(topic, "FAIL", f"the tracker takes no event: {witness.not_taken}", advice)
@@ -100,8 +99,12 @@ def _silence(topic: str, target: Target, witness: Witness) -> Finding:
         return Finding(topic, "FAIL", f"no answer within {witness.seconds:.1f} s", "the collector hangs: see its log.")
     if isinstance(witness.error, requests.exceptions.ProxyError):
         return Finding(topic, "FAIL", "the proxy does not let it through", "ask whoever runs the proxy.")
+    if isinstance(witness.error, requests.exceptions.SSLError):  # behind a proxy: else it would have been found before
+        advice = "if the proxy opens TLS, let REQUESTS_CA_BUNDLE point to its authority's certificate."
+        return Finding(topic, "FAIL", "the certificate behind the proxy is not accepted", advice)
+    other = "http" if target.secure else "https"
     text = f"the connection ended without an answer ({type(witness.error).__name__})"
-    return Finding(topic, "FAIL", text, f"does it speak {other}? Try {other}://{urlsplit(target.origin).netloc}")
+    return Finding(topic, "FAIL", text, f"does it speak {other}? Try {target.by(other)}")
 
 
 def _content_type(response: requests.Response) -> str:
@@ -125,7 +128,7 @@ def _status_advice(target: Target, method: Method, response: requests.Response) 
     if method == "post" and status in (403, 405, 501):
         return "it takes no POST. A CloudFront distribution takes GET only: use method='get', or Tracker.cloudfront()."
     if status == 400 and not target.secure:
-        return f"perhaps it wants https: try https://{urlsplit(target.origin).netloc}"
+        return f"perhaps it wants https: try {target.by('https')}"
     if status >= 500:
         return "the collector, or the load balancer before it, is in trouble: the tracker tries again; see its log."
     return _ADVICE.get(status, "a collector answers 200: is it one?")
