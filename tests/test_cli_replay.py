@@ -107,6 +107,18 @@ def test_a_bad_line_is_told_with_its_number_and_skipped(
     assert "lines skipped: 7" in ended.out
 
 
+@pytest.mark.parametrize("levels", [40, 300, 900, 100_000])
+def test_a_value_that_is_nested_is_a_bad_line_however_deep(
+    shell: Shell, snowplow_collector: LocalCollector, file: Path, levels: int
+) -> None:
+    nested = f'{{"e":"se","p":"pc","tv":"x","page":{"[" * levels}{"]" * levels}}}'
+    ended = shell("replay", write(file, [nested, event(se_la="0")]), "--collector", snowplow_collector.url)
+    assert ended.status == 3
+    assert ended.err.startswith("line 1: ")
+    assert len(ended.err.splitlines()) == 1
+    assert arrived(snowplow_collector) == Counter("0")
+
+
 def test_of_many_bad_lines_only_the_first_are_told(
     shell: Shell, snowplow_collector: LocalCollector, file: Path
 ) -> None:

@@ -7,7 +7,6 @@ collector adds to an event, are left out. An event without an id (``eid``) gets 
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ MAX_LINE_BYTES: Final = 1_048_576
 """No event that a pipeline takes is larger."""
 
 _NOT_SENT: Final = ("stm", "data", "contexts")
+_NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 _HEADERS: Final = Headers([("Content-Type", "application/json")])
 
 
@@ -104,15 +104,19 @@ def _read(text: bytes, end: Place, judged: bool) -> EventLine | BadLine:
     faults = _faults(pairs, judged)
     if faults:
         return BadLine("; ".join(faults), end)
-    # Derived from the line, so that an event which is sent again, in another run, is still the same event.
-    pairs.setdefault("eid", str(uuid.uuid5(uuid.NAMESPACE_OID, f"{end.line}:{text.hex()}")))
+    if "eid" not in pairs:
+        # Derived from the line, so that an event which is sent again, in another run, is still the same event.
+        pairs["eid"] = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{end.line}:{text.hex()}"))
     return EventLine(pairs, end)
 
 
 def _faults(pairs: dict[str, Any], judged: bool) -> list[str]:
     """What the local collector would say of a request with this event alone."""
-    body = json.dumps({"schema": f"{PAYLOAD_DATA}1-0-4", "data": [pairs]})
-    payload = Payload(SNOWPLOW, "tp2", "", body, _HEADERS, str(uuid.UUID(int=0)), "", 0.0)
+    try:
+        body = orjson.dumps({"schema": f"{PAYLOAD_DATA}1-0-4", "data": [pairs]}).decode()
+    except orjson.JSONEncodeError:  # it reads JSON deeper than it writes
+        return ["its values must be strings, not JSON of hundreds of levels"]
+    payload = Payload(SNOWPLOW, "tp2", "", body, _HEADERS, _NOBODY, "", 0.0)
     try:
         events = decode(payload)
     except Refused as refusal:
