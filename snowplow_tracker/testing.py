@@ -131,6 +131,7 @@ class LocalCollector:
         Raises:
             AssertionError: Fewer have come; it says how many, and why others were refused.
         """
+        __tracebackhide__ = True  # pytest then shows the line of the test
         if not self._journal.wait_until(lambda: self._journal.counts.good >= n, timeout):
             counts = self._journal.counts
             raise AssertionError(
@@ -162,6 +163,7 @@ class LocalCollector:
         Raises:
             AssertionError: Another number matches; it shows the nearest misses and what differs in them.
         """
+        __tracebackhide__ = True  # pytest then shows the line of the test
         expected = Expectation(wire, data, list(contexts))
 
         def matching() -> list[dict[str, Any]]:

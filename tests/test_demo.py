@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from typing import Any
 
 import pytest
-from processes import ROOT, environment
+from command import PROGRAM
+from processes import environment
 
-from examples.demo import disagreements
+from snowplow_tracker.demo.show import disagreements
 
 
 @pytest.fixture(scope="module")
-def ended() -> subprocess.CompletedProcess[str]:
+def ended(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """The demo as an installed program, in a folder whose modules are not those it wants."""
+    folder = tmp_path_factory.mktemp("anywhere")
+    for name in ("random", "json", "snowplow_tracker"):
+        (folder / f"{name}.py").write_text("raise SystemExit('this is not the module you are looking for')")
     return subprocess.run(
-        [sys.executable, "-m", "examples.demo"],
-        cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60, check=False,
+        [*PROGRAM, "demo"],
+        cwd=folder, capture_output=True, encoding="utf-8", timeout=60, check=False,
         env=environment({"PYTHONIOENCODING": "utf-8"}),
     )  # fmt: skip
 

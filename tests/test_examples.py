@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from processes import ROOT, environment
 
-from examples.game import FRAMES_A_SECOND, Game, Nobody, frames, make_tracker, picture
+from snowplow_tracker.demo.game import FRAMES_A_SECOND, Game, Nobody, frames
+from snowplow_tracker.demo.telemetry import make_tracker
+from snowplow_tracker.demo.terminal import picture
 from snowplow_tracker.testing import LocalCollector
 
 NOBODY_LISTENS = "http://127.0.0.1:1"

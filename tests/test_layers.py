@@ -9,7 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "snowplow_tracker"
-BESIDE_THE_PATH = {"collector", "testing", "cli", "__main__"}
+FOLDERS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+BESIDE_THE_PATH = {"collector", "testing", "demo", "cli", "__main__"}
 
 
 def imports_of(source: Path) -> set[str]:
@@ -27,7 +28,7 @@ def imports_of(source: Path) -> set[str]:
 
 def graph() -> dict[str, set[str]]:
     modules = {path.stem: path for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
-    return {name: imports_of(path) & {*modules, "collector"} for name, path in modules.items()}
+    return {name: imports_of(path) & {*modules, *FOLDERS} for name, path in modules.items()}
 
 
 def order_in_the_documentation() -> list[str]:
