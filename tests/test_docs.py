@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
+import urllib.request
 import xml.etree.ElementTree as ElementTree
 from inspect import signature
 from pathlib import Path
@@ -74,6 +76,35 @@ def test_the_tests_of_a_page_pass_as_they_stand(page: Path, tmp_path: Path) -> N
     assert re.search(r"\b[1-9]\d* passed", ended.stdout)
 
 
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("page", "server", "port", "ready"),
+    [
+        ("flask.md", "gunicorn", "--bind=127.0.0.1:0", "Booting worker"),
+        ("fastapi.md", "uvicorn", "--port=0", "startup complete"),
+    ],
+)
+def test_the_command_of_a_page_serves_its_application(
+    page: str, server: str, port: str, ready: str, tmp_path: Path
+) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    command = re.findall(rf"`({server} [^`]+)` serves it", text)[0]
+    log = tmp_path / "log"
+    with LocalCollector() as collector, log.open("wb") as stream:
+        (tmp_path / "app.py").write_text(BLOCK.findall(text)[0].replace(LOCAL, collector.url), encoding="utf-8")
+        arguments = [sys.executable, "-m", *shlex.split(command), port]
+        with subprocess.Popen(arguments, cwd=tmp_path, stdout=stream, stderr=stream, env=environment()) as process:
+            try:
+                wait_until(lambda: ready in log.read_text("utf-8"), 60, f"{server} to be ready")
+                address = re.findall(r"(?:Listening at:|running on) (http://\S+)", log.read_text("utf-8"))[0]
+                asked = urllib.request.Request(f"{address}/orders/sword", method="POST", headers={"X-User": "user-1"})
+                with urllib.request.urlopen(asked, timeout=60) as answer:
+                    assert answer.status == 201
+            finally:
+                process.terminate()
+        collector.assert_tracked(e="se", se_la="sword", uid="user-1", p="srv")
+
+
 def without_ids(text: str) -> list[list[str]]:
     """The words of each line, whatever their columns, without event ids."""
     return [re.sub(r"\b[0-9a-f]{8}-\S+", "id", line).split() for line in text.splitlines()]
@@ -129,7 +160,7 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
 def test_what_a_page_tells_to_run_exists(page: Path) -> None:
     text = page.read_text("utf-8")
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    assert set(re.findall(r"make ((?:demo|test|lint|bench|docs)[\w-]*)", text)) <= targets
+    assert set(re.findall(r"make ((?:audit|bench|demo|dist|docs|lint|test)[\w-]*)", text)) <= targets
     for module in re.findall(r"python -m ((?:examples|snowplow_tracker)[\w.]*\w)", text):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
