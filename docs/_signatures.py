@@ -25,30 +25,39 @@ SHARED = re.compile(r"^ {4}(\w+(?:, \w+)+): (.*(?:\n {8,}.*)*)", re.MULTILINE)
 
 
 class MadeSignatures(Extension):
-    """Gives classes the ``__init__`` that they have once they are imported, and each argument its own description."""
+    """Gives classes the ``__init__`` that they have once they are imported, arguments that share a description one
+    each, and defaults that are named constants their value."""
 
     def on_package(self, *, pkg: Any, **_: Any) -> None:
+        settings = pkg["settings.EmitterSettings"]
         for module in [pkg, *pkg.modules.values()]:
             for name, member in list(module.members.items()):
                 if isinstance(member, Class) and not name.startswith("_"):
-                    if member.docstring:
-                        member.docstring.value = SHARED.sub(_one_each, member.docstring.value)
-                    _show_made_signature(member, getattr(importlib.import_module(module.path), name))
+                    _complete(member, importlib.import_module(module.path), settings)
 
 
-def _show_made_signature(documented: Class, real: type) -> None:
+def _complete(documented: Class, module: Any, settings: Class) -> None:
+    real = getattr(module, documented.name)
+    if documented.docstring:
+        documented.docstring.value = SHARED.sub(_one_each, documented.docstring.value)
+    for method in documented.members.values():
+        for parameter in method.parameters if isinstance(method, Function) else ():
+            if re.fullmatch("[A-Z][A-Z_]+", str(parameter.default)):
+                parameter.default = repr(getattr(module, str(parameter.default)))
     if "__attrs_attrs__" in vars(real):
-        fields = _annotations(documented)
-        fields_from = real
-    elif hasattr(vars(real).get("__init__"), "__signature__"):
-        settings = importlib.import_module("snowplow_tracker.settings").EmitterSettings
-        fields, fields_from = {}, settings
-    else:
-        return
-    parameters = [_parameter(parameter, fields) for parameter in inspect.signature(fields_from).parameters.values()]
+        _set_init(documented, inspect.signature(real), _annotations(documented))
+    elif hasattr(vars(real).get("__init__"), "__signature__"):  # the emitter's: it takes its settings
+        _set_init(
+            documented,
+            inspect.signature(importlib.import_module(settings.module.path).EmitterSettings),
+            _annotations(settings),
+        )
+
+
+def _set_init(documented: Class, signature: inspect.Signature, annotations: dict[str, Any]) -> None:
     own = Parameter("self", kind=ParameterKind.positional_or_keyword)
-    init = Function("__init__", parameters=Parameters(own, *parameters), parent=documented)
-    documented.set_member("__init__", init)
+    parameters = [_parameter(parameter, annotations) for parameter in signature.parameters.values()]
+    documented.set_member("__init__", Function("__init__", parameters=Parameters(own, *parameters), parent=documented))
 
 
 def _one_each(match: re.Match[str]) -> str:
