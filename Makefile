@@ -9,16 +9,19 @@ VERSIONS := 3.10 3.11 3.12 3.13
 .PHONY: help demo test test-all test-once test-lowest lint format bench bench-quick docs docs-serve dist dist-check audit clean
 
 help:
-	@echo "make demo      a small game against a local collector, with an outage in the middle"
-	@echo "make test      the whole suite"
-	@echo "make test-all  the suite on every Python of: $(VERSIONS)"
-	@echo "make test-once what one Python is enough for: the package, its types, the larger examples"
-	@echo "make test-lowest  the suite with the oldest dependencies that pyproject.toml allows"
-	@echo "make lint      ruff and mypy"
-	@echo "make bench     the benchmarks, with their peers (a few minutes); bench-quick: without"
-	@echo "make docs      the documentation, into site/; docs-serve: on this machine, as you write"
-	@echo "make dist      sdist and wheel of the last commit, into dist/; dist-check: installs them everywhere"
-	@echo "make audit     known vulnerabilities of what is installed"
+	@echo "make demo         a small game, a local collector, an outage in the middle"
+	@echo "make test         the whole suite"
+	@echo "make test-all     the suite on every Python of: $(VERSIONS)"
+	@echo "make test-once    the package, its types, the larger examples, the site"
+	@echo "make test-lowest  the suite with the oldest dependencies that are allowed"
+	@echo "make lint         ruff and mypy"
+	@echo "make bench        the benchmarks, with other libraries (a few minutes)"
+	@echo "make bench-quick  the call against its floor"
+	@echo "make docs         the documentation, into site/"
+	@echo "make docs-serve   the documentation on this machine, as you write"
+	@echo "make dist         sdist and wheel of the last commit, into dist/"
+	@echo "make dist-check   installs both in new environments, on every Python"
+	@echo "make audit        known vulnerabilities of the dependencies"
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
