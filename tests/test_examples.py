@@ -132,3 +132,12 @@ def test_the_batch_script_fails_when_events_did_not_arrive() -> None:
     ended = run_example("batch_script", "-", "--collector", NOBODY_LISTENS, "--patience", "0.2", stdin=SCORES)
     assert ended.returncode == 1
     assert "delivered 0, dropped 2" in ended.stdout
+
+
+def test_the_unit_tests_that_a_user_may_copy_pass() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "setup.cfg", "examples/test_shop.py"],
+        cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60, env=environment(),
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "4 passed" in ended.stdout
