@@ -18,8 +18,11 @@ from snowplow_tracker.collector.summaries import summary
 MAX_STREAMS: Final = 8
 ROWS_A_MESSAGE: Final = 500
 PAUSE_S: Final = 0.1
-"""Between two messages: what the page can draw, and what leaves the processor to the collecting itself."""
-HEARTBEAT_S: Final = 10.0
+"""Between two messages once everything is told: soon enough for the eye."""
+BEHIND_PAUSE_S: Final = 0.02
+"""Between two messages while there is more to tell: what leaves the processor to the collecting itself."""
+HEARTBEAT_S: Final = 3.0
+"""A page that was closed is noticed with the next message, and makes room for another one then."""
 
 
 class Streams:
@@ -81,7 +84,8 @@ class Stream:
             if excerpt.rows or excerpt.generation != told or time.monotonic() - told_at >= HEARTBEAT_S:
                 told, told_at = excerpt.generation, time.monotonic()
                 yield _message(excerpt)
-            if self._ended.wait(PAUSE_S):
+            behind = self._after < excerpt.last
+            if self._ended.wait(BEHIND_PAUSE_S if behind else PAUSE_S):
                 return
 
     def end(self) -> None:
