@@ -35,8 +35,6 @@ _ARGUMENTS: Final = {
     "ttm": "true_timestamp",
     "co": "context",
     "cx": "context",
-    "ue_pr": "properties",
-    "ue_px": "properties",
     "ue_na": "name",
     "url": "page_url",
     "page": "page_title",
@@ -84,6 +82,8 @@ _SETTERS: Final = {
     "tnuid": "set_network_user_id",
 }
 _SCREEN_VIEW: Final = "/screen_view/jsonschema/"
+_PUBLISHED: Final = "com.snowplowanalytics."
+"""Events of these vendors are no unstructured ones, whose vendor is the setting ``event_vendor``."""
 
 
 def call(event: Mapping[str, str]) -> str | None:
@@ -102,7 +102,9 @@ def origins(event: Mapping[str, str], errors: Sequence[str]) -> list[str]:
     """Where the faulty keys of an event come from, a phrase each, such as ``se_va is its 'value'``."""
     found = []
     for key in dict.fromkeys(error.split(" ", 1)[0].rstrip(":").partition("[")[0] for error in errors):
-        if key in _ARGUMENTS and key in event:
+        if key in UNSTRUCT_KEYS and key in event:
+            found.append(f"{key} holds its data")
+        elif key in _ARGUMENTS and key in event:
             found.append(f"{key} is its {_ARGUMENTS[key]!r}")
         elif key in _SETTERS and key in event:
             found.append(f"{key} comes from {_SETTERS[key]}()")
@@ -118,5 +120,8 @@ def _self_describing_call(event: Mapping[str, str]) -> str:
         schema = ""
     if _SCREEN_VIEW in schema:
         return "track_screen_view()"
-    name = schema.split("/")[1] if schema else None
-    return f"track_self_describing_event() or track_unstruct_event({quoted(name) if name else ''})"
+    if not schema:
+        return "track_self_describing_event()"
+    vendor, name = schema.removeprefix("iglu:").split("/")[:2]
+    described = f"track_self_describing_event() of {vendor}/{name}"
+    return described if vendor.startswith(_PUBLISHED) else f"{described} or track_unstruct_event({quoted(name)})"

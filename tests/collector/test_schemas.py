@@ -326,8 +326,8 @@ def test_an_event_and_its_contexts_are_judged_each_by_its_schema(tmp_path: Path)
         f"cx[0]: data.type must be one of 'player', got 'tester', says {USER['schema']}",
     ]
     assert row.origin == (
-        "track_self_describing_event() or track_unstruct_event('save_game'), "
-        "ue_pr is its 'properties', cx is its 'context'"
+        "track_self_describing_event() of com.acme/save_game or track_unstruct_event('save_game'), "
+        "ue_pr holds its data, cx is its 'context'"
     )
 
 
