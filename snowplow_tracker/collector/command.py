@@ -98,16 +98,17 @@ def _serve(server: Server, service: Service, journal: Journal) -> int:
     with _ending_on_signals():
         try:
             service.restore()
+            restored = journal.counts
             server.start()
             print(server.url, flush=True)
-            if journal.counts.total:
-                _tell(f"kept from before: {journal.counts.good} good, {journal.counts.bad} bad")
+            if restored.total:
+                _tell(f"kept from before: {restored.good} good, {restored.bad} bad")
             if not is_loopback(server.host):
                 _tell(
                     f"Listening on {server.host}: whoever reaches this address can send events, and read and delete "
                     "what was collected, on the page and under /micro. There is no password and no encryption."
                 )
-            _print_rows(journal)
+            _print_rows(journal, after=restored.total)
         except _Ended:
             return 0
         except BrokenPipeError:  # whoever read our lines has gone, as `head` does
@@ -143,10 +144,9 @@ def _tell(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
-def _print_rows(journal: Journal) -> NoReturn:
-    sequence = journal.excerpt(0, 0).last
+def _print_rows(journal: Journal, after: int) -> NoReturn:
     while True:
-        sequence, rows = journal.rows_after(sequence, timeout_s=60.0)
+        after, rows = journal.rows_after(after, timeout_s=60.0)
         for row in rows:
             print(line(row))
         sys.stdout.flush()
