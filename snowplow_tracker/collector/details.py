@@ -15,11 +15,13 @@ from snowplow_tracker.collector.self_describing import (
     Malformed,
     contexts,
     decoded,
+    parse_json,
     unstruct_event,
 )
 from snowplow_tracker.collector.summaries import summary
 
 MAX_SIBLINGS: Final = 500
+MAX_LOST_SHOWN: Final = 20
 
 
 def details(journal: Journal, sequence: int) -> dict[str, Any] | None:
@@ -50,9 +52,22 @@ def details(journal: Journal, sequence: int) -> dict[str, Any] | None:
 
 def _verdict(row: Row) -> dict[str, Any]:
     if isinstance(row, BadRow):
-        return {"errorType": row.error_type, "errors": row.errors, "origin": row.origin, "schema": None}
+        lost = _lost(row.payload.body) if row.event is None else []
+        return {"errorType": row.error_type, "errors": row.errors, "origin": row.origin, "lost": lost}
     fields = {name: value for name, value in enriched(row).items() if value is not None}
     return {"errors": [], "schema": event_schema(row), "enriched": fields}
+
+
+def _lost(body: str | None) -> list[str]:
+    """The calls that made the first events of a body which was refused as a whole, as far as it can be read."""
+    try:
+        found = parse_json(body or "")
+    except Malformed:
+        return []
+    events = found.get("data") if isinstance(found, dict) else None
+    some = events[:MAX_LOST_SHOWN] if isinstance(events, list) else []
+    texts = [{key: str(value) for key, value in event.items()} if isinstance(event, dict) else {} for event in some]
+    return [f"event {index}: {call(event) or 'no event'}" for index, event in enumerate(texts)]
 
 
 def _data(wire: dict[str, str]) -> Any:

@@ -327,6 +327,19 @@ def test_a_request_that_was_refused_as_a_whole_can_be_opened(client: http.client
     assert found["request"]["body"] == "wal\ufffdrus"
 
 
+def test_a_body_that_was_lost_names_the_calls_that_made_its_events(client: http.client.HTTPConnection) -> None:
+    body = payload_data({**BASICS, "e": "se", "se_ca": "shop", "se_ac": "buy", "se_va": 4}, {"e": "pv", "url": "/a"}, 7)
+    client.request("POST", TP2, body, {"Content-Type": JSON})
+    client.getresponse().read()
+    found = row(client, 1)
+    assert "event 0: se_va must be a string, got 4 (int)" in found["errors"]
+    assert found["lost"] == [
+        "event 0: track_struct_event('shop', 'buy')",
+        "event 1: track_page_view('/a')",
+        "event 2: no event",
+    ]
+
+
 @pytest.mark.parametrize("sequence", [0, 2, 10**17])
 def test_an_event_that_is_not_there_is_a_sentence(client: http.client.HTTPConnection, sequence: int) -> None:
     send(client, {})
