@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING, Any
 
 from snowplow_tracker.emitters import AsyncEmitter, Emitter
 from snowplow_tracker.errors import SnowplowTrackerError, ValidationError
@@ -14,6 +15,9 @@ from snowplow_tracker.self_describing_json import SelfDescribingJson
 from snowplow_tracker.subject import Subject
 from snowplow_tracker.tracker import Tracker
 from snowplow_tracker.version import __version__
+
+if TYPE_CHECKING:
+    from snowplow_tracker.outbox import SQLiteEventStore
 
 logging.getLogger("snowplow_tracker").addHandler(logging.NullHandler())
 
@@ -27,6 +31,7 @@ __all__ = [
     "PagePing",
     "PageView",
     "Receipt",
+    "SQLiteEventStore",
     "ScreenView",
     "SelfDescribing",
     "SelfDescribingJson",
@@ -39,3 +44,12 @@ __all__ = [
     "__version__",
     "install_signal_handlers",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What not every program needs is imported when it is first asked for: SQLite takes a few milliseconds."""
+    if name == "SQLiteEventStore":
+        from snowplow_tracker.outbox import SQLiteEventStore
+
+        return SQLiteEventStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
