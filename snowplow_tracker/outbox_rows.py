@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -192,13 +192,15 @@ class OutboxRows:
         Returns:
             Their ids, or None if the shelf is another's by now.
         """
-        first, before = (shelf.number << SHELF_BITS) + shelf.place, shelf.before
+        first = (shelf.number << SHELF_BITS) + shelf.place
+        rows, before = [], shelf.before
+        for event_id, (put_ms, fragment) in enumerate(events, first):
+            rows.append((event_id, put_ms, before, fragment))
+            before += len(fragment)
         with self.transaction():
-            for number, (put_ms, fragment) in enumerate(events):
-                values = (first + number, put_ms, before, fragment, shelf.number, token)
-                if self._execute(_PUT, values).rowcount != 1:
-                    return None
-                before += len(fragment)
+            if self.taken_from(shelf, token) is None:
+                return None
+            self.connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", rows)
         for _, fragment in events:
             self._put_done(shelf, fragment)
         return range(first, first + len(events))
@@ -207,7 +209,7 @@ class OutboxRows:
         size = len(fragment)
         shelf.place += 1
         shelf.before += size
-        self.pages_written += 1 + size // PAGE_BYTES
+        self.pages_written += 2 + size // PAGE_BYTES
 
     def read(self, shelf: Shelf) -> Iterator[Row]:
         """The events of a shelf from `Shelf.next_id` on, read as far as is asked for."""
@@ -222,7 +224,7 @@ class OutboxRows:
 
     def mark(self, ids: Iterable[int]) -> None:
         """Say that events are in a request; within a transaction."""
-        self._execute_many("INSERT OR REPLACE INTO claims VALUES (?, ?)", _runs(ids))
+        self.connection.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?)", _runs(ids))
         self.pages_written += 1
 
     def read_up_to(self, shelf: Shelf) -> None:
@@ -243,7 +245,7 @@ class OutboxRows:
             self._execute(f"DELETE FROM claims WHERE {over}", (first, last))
             rest = [(low, first - 1) for low, _ in marks if low < first]
             rest += [(last + 1, high) for _, high in marks if high > last]
-            self._execute_many("INSERT OR REPLACE INTO claims VALUES (?, ?)", rest)
+            self.connection.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?)", rest)
 
     def remove(self, ids: Sequence[int]) -> None:
         """Delete settled events (ids ascending), and their marks."""
@@ -266,7 +268,7 @@ class OutboxRows:
             if moved:
                 self._count_as_taken(number, first, last)
             self._execute("DELETE FROM events WHERE id BETWEEN ? AND ?", (first, last))
-        self.pages_written += 2 + len(ids) // 4
+        self.pages_written += 2 + len(ids) // 2
 
     def _sizes(self, first: int, last: int) -> tuple[int, int]:
         sizes: tuple[int, int] = self._execute(
@@ -283,10 +285,6 @@ class OutboxRows:
             (count, size, number),
         )
 
-    def _execute_many(self, statement: str, rows: Iterable[Any]) -> None:
-        for row in rows:  # `executemany` would begin a transaction of its own
-            self._execute(statement, row)
-
     def clear(self, shelf: Shelf) -> None:
         """Delete what waits on a shelf."""
         with self.transaction():
@@ -295,7 +293,7 @@ class OutboxRows:
                 "UPDATE shelves SET settled = settled + ?, settled_bytes = settled_bytes + ? WHERE number = ?",
                 (gone, shelf.waiting_bytes, shelf.number),
             )
-        self.pages_written += 2 + gone // 4
+        self.pages_written += 2 + gone // 2
 
     def move(self, number: int, shelf: Shelf, token: str, most: int) -> list[Row]:
         """Take the oldest events that are in no request from another's shelf, to one's own.
@@ -347,11 +345,10 @@ class OutboxRows:
         (free,) = self._execute("PRAGMA freelist_count").fetchone()
         return int(free)
 
-    def shrink(self, pages: int) -> None:
-        """Give free pages back to the file system, at most so many."""
-        for _ in self._execute(f"PRAGMA incremental_vacuum({pages})"):
-            pass
-        self.pages_written += 1
+    def shrink(self) -> None:
+        """Give what is free in the file back to the file system; the rest is written anew."""
+        self._execute("VACUUM")
+        self.pages_written += self.bytes_used() // PAGE_BYTES
 
 
 def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:
