@@ -22,6 +22,7 @@ from typing import Any, Final
 import attrs
 
 from snowplow_tracker import lifecycle, outbox_file
+from snowplow_tracker.errors import ValidationError
 from snowplow_tracker.event_store import DEFAULT_CAPACITY, DEFAULT_MAX_BYTES, Claim, Listener
 from snowplow_tracker.outbox_holders import LEASE_S
 from snowplow_tracker.outbox_keeper import LOOK_AROUND_S, Keeper
@@ -112,6 +113,7 @@ class SQLiteEventStore:
         max_events: How many events it holds. Default: any number.
         memory_events: How many wait in memory before they go to the file, or, while that can't be used, at all.
         memory_bytes: The same in bytes.
+        take_all: Whether to take also what waits in the hands of other processes that live, such as to drain a file.
 
     Raises:
         ValidationError: An argument is wrong. Whatever is wrong with the file raises nothing.
@@ -130,14 +132,20 @@ class SQLiteEventStore:
         max_events: int = 2**53,
         memory_events: int = DEFAULT_CAPACITY,
         memory_bytes: int = DEFAULT_MAX_BYTES,
+        take_all: bool = False,
     ) -> None:
-        if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-            raise invalid("path", "the path of a file", path).within("SQLiteEventStore")
-        check_flag("write_through", write_through)
-        for name, value in (("max_bytes", max_bytes), ("max_events", max_events), ("memory_events", memory_events)):
-            check_integer(name, value, 1, 2**53, "a positive integer")
-        if max_age_s is not None:
-            check_number("max_age_s", max_age_s, "a number of seconds")
+        try:
+            _check(
+                path,
+                write_through,
+                max_age_s,
+                max_bytes=max_bytes,
+                max_events=max_events,
+                memory_events=memory_events,
+                memory_bytes=memory_bytes,
+            )
+        except ValidationError as error:
+            raise error.within("SQLiteEventStore") from None
         self.path = Path(os.path.abspath(path))
         self.write_through = write_through
         self.max_bytes = max_bytes
@@ -145,13 +153,14 @@ class SQLiteEventStore:
         self.max_events = max_events
         self.memory_events = memory_events
         self.memory_bytes = memory_bytes
+        self._take_all = take_all
         self._worth_moving = 0 if write_through else memory_events * 3 // 4
         self._bytes_worth_moving = 0 if write_through else memory_bytes * 3 // 4
         self._listener: Listener | None = None
         self._start_anew()
         lifecycle.hold_during_fork(self, type(self)._before_fork, type(self)._after_fork_in_parent)
         lifecycle.start_anew_after_fork(self, type(self).after_fork)
-        with self._file_work() as shelves:
+        with self._file_work(can_wait=False) as shelves:
             if shelves:
                 shelves.rows.shelves()
         self._look_for_others()
@@ -160,7 +169,7 @@ class SQLiteEventStore:
     def _start_anew(self) -> None:
         # Re-entrant: a __del__ or a signal handler may track while it is held.
         self._lock = threading.RLock()
-        self._shelves = OutboxShelves(self.path)
+        self._shelves = OutboxShelves(self.path, everything=self._take_all)
         self._checkpointer = Checkpointer(self.path)
         self._keeper = Keeper(self)
         self._memory = _Line()
@@ -247,19 +256,22 @@ class SQLiteEventStore:
         except _TROUBLE as error:
             self._fail(error)
             return False
-        self._bytes_unchecked += len(fragment)
-        if self._bytes_unchecked > self.max_bytes >> 6:
-            self._check_size()
+        self._has_grown(len(fragment))
         if rows.pages_written > PAGES_WORTH_A_CHECKPOINT:
             self._keeper.wanted = True
         return True
+
+    def _has_grown(self, size: int) -> None:
+        self._bytes_unchecked += size
+        if self._bytes_unchecked > self.max_bytes >> 6:
+            self._check_size()
 
     def _check_size(self) -> None:
         """Notice when the file has grown to its bound: its pages are more than the bytes of the events in it."""
         self._bytes_unchecked = 0
         with self._file_work() as shelves:
             if shelves:
-                most = max(_LEAST_FILE_BYTES, self.max_bytes - (self.max_bytes >> 5))
+                most = max(_LEAST_FILE_BYTES, self.max_bytes - (self.max_bytes >> 4))
                 self._file_full = shelves.rows.bytes_used() > most
 
     def _attend_to_it(self) -> None:
@@ -287,7 +299,10 @@ class SQLiteEventStore:
 
         with self._lock:
             taken: list[_Waiting] = []
-            self._take(wants, taken, for_request=True)
+            self._pay()
+            # What was sent and could not be deleted yet, since the file is locked, must not become more.
+            if not self._owed or self.degraded:
+                self._take(wants, taken, for_request=True)
             self._claimed_events += len(taken)
             self._claimed_bytes += _bytes_of(taken)
         self._tell()
@@ -366,7 +381,8 @@ class SQLiteEventStore:
             if shelves and self._owed:
                 shelves.rows.remove(sorted(self._owed))
                 self._owed = []
-                self._file_full = False
+                if self._file_full:
+                    self._check_size()
 
     def _ids_in_hand(self, tokens: Sequence[int | None]) -> list[int]:
         return sorted(token for token in tokens if token is not None and token in self._in_hand)
@@ -437,7 +453,7 @@ class SQLiteEventStore:
             room = self.max_bytes - self._held_bytes - size
             places = self.max_events - self._held_events - 1
             # A file at its bound needs whole pages back.
-            at_least = max(1, self._shelves.waiting >> 6) if self._file_full else 0
+            at_least = max(1, self._shelves.waiting >> 5) if self._file_full else 0
 
             def wants(event: _Waiting) -> bool:
                 nonlocal room, places, at_least
@@ -449,8 +465,6 @@ class SQLiteEventStore:
             evicted: list[_Waiting] = []
             self._take(wants, evicted, for_request=False)
             self._forget([event.fragment for event in evicted], [event.event_id for event in evicted])
-            if evicted and self._bytes_unchecked > 0:
-                self._bytes_unchecked = self.max_bytes >> 6  # look again after the next one
         self._tell()
         return len(evicted)
 
@@ -473,11 +487,21 @@ class SQLiteEventStore:
         return forgotten
 
     def secure(self) -> None:
-        with self._file_work() as shelves:
+        with self._file_work(can_wait=False) as shelves:
             if shelves:
                 self._write_down_all(shelves, [event for event in self._returned.events if event.event_id is None])
-        self._move_memory()
+        while self._move_chunk() or self._drop_oldest_of_full_file():
+            pass
         self._tell()
+
+    def _drop_oldest_of_full_file(self) -> bool:
+        """Make room in the file for what is in memory; returns whether there was anything to do."""
+        if not self._file_full or not self._memory.events or self.degraded:
+            return False
+        evicted = self.evict(b"")
+        if evicted:
+            self._hear("dropped", "overflow", evicted)
+        return evicted > 0
 
     def close(self) -> int:
         self.secure()
@@ -562,30 +586,34 @@ class SQLiteEventStore:
     def _move_chunk(self) -> bool:
         """Returns whether any was moved."""
         moved = False
-        with self._file_work() as shelves:
+        with self._file_work(can_wait=False) as shelves:
             if shelves and self._memory.events and not self._file_full:
                 chunk = list(itertools.islice(self._memory.events, _CHUNK))
                 shelves.put_all([(event.put_ms, event.fragment) for event in chunk])
                 for event in chunk:
                     self._memory.events.popleft()
                     self._memory.bytes -= len(event.fragment)
+                self._has_grown(_bytes_of(chunk))
                 moved = True
         return moved
 
     def _recover(self) -> None:
         """Try a file again that could not be used."""
+        try:
+            outbox_file.probe(self.path)  # with no lock held: it may take its time
+        except _TROUBLE as error:
+            if not isinstance(error, outbox_file.Corrupt):
+                return
         with self._lock:
             former, self.degraded = self.degraded, ""
-            with self._file_work() as shelves:
+            with self._file_work(can_wait=False) as shelves:
                 if shelves:
                     shelves.disconnect()
                     shelves.look()
                     shelves.stay()
                     self._account_for_missing()
-            if not self.degraded:
-                self._pay()
-            if not self.degraded:
-                self._move_memory()
+            self._pay()
+            self._move_memory()
             if self.degraded:
                 self.degraded = former
             else:
@@ -649,8 +677,12 @@ class SQLiteEventStore:
     # --- trouble -------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _file_work(self) -> Iterator[OutboxShelves | None]:
-        """The file, to work with under the lock, or None if it can't be used. Trouble with it ends in memory."""
+    def _file_work(self, *, can_wait: bool = True) -> Iterator[OutboxShelves | None]:
+        """The file, to work with under the lock, or None if it can't be used. Trouble with it ends in memory.
+
+        Args:
+            can_wait: Whether a file that another process has locked is left for the next time.
+        """
         with self._lock:
             if self.degraded or self._closed:
                 yield None
@@ -658,7 +690,8 @@ class SQLiteEventStore:
             try:
                 yield self._shelves
             except _TROUBLE as error:
-                self._fail(error)
+                if not (can_wait and outbox_file.is_locked(error)):
+                    self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         """Lock held."""
@@ -712,6 +745,16 @@ class SQLiteEventStore:
                 news = self._news.popleft()
                 with contextlib.suppress(Exception):  # a logging handler that raises
                     news()
+
+
+def _check(path: Any, write_through: Any, max_age_s: Any, **counts: Any) -> None:
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise invalid("path", "the path of a file", path)
+    check_flag("write_through", write_through)
+    for name, value in counts.items():
+        check_integer(name, value, 1, 2**53, "a positive integer")
+    if max_age_s is not None:
+        check_number("max_age_s", max_age_s, "a number of seconds")
 
 
 _copied_connections: list[object] = []

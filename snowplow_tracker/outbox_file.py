@@ -25,8 +25,9 @@ _MAGIC: Final = b"SQLite format 3\0"
 _COMPANIONS: Final = ("-wal", "-shm", "-journal")
 _OPENING_S: Final = 2.0
 """How long opening waits for others, which may be making the file."""
-_BUSY_TIMEOUT_MS: Final = 100
-"""How long a tracking thread may wait for another process's write, which takes a millisecond."""
+_BUSY_TIMEOUT_MS: Final = 250
+"""How long a tracking thread may wait for another process's write, which takes a millisecond, or ten if that process
+makes the log end; then it goes on in memory."""
 
 # `shelves`: events belong to the shelf that their process put them on, so that taking over from a process that is gone
 # is one update, whatever it left. An event's place (0, 1, 2, …) and the bytes `before` it on its shelf, less what was
@@ -91,6 +92,23 @@ def translated(error: sqlite3.Error) -> Exception:
     if type(error) is sqlite3.DatabaseError:  # SQLITE_CORRUPT and SQLITE_NOTADB; all others have classes of their own
         return Corrupt(str(error))
     return Unusable(str(error))
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether another process merely took too long. Python 3.10 keeps SQLite's code to itself; its text is fixed."""
+    return isinstance(error, sqlite3.OperationalError) and "is locked" in str(error)
+
+
+def probe(path: Path) -> None:
+    """See whether a file can be opened and written to, and wait a little for it. Raises as `connect` does."""
+    connection = connect(path)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise translated(error) from None
+    finally:
+        connection.close()
 
 
 def _check_header(path: Path, create: bool) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import queue
 import threading
 import weakref
 from typing import Any, Final, Protocol
@@ -29,7 +31,8 @@ class Keeper:
 
     def __init__(self, store: Kept) -> None:
         self._store = weakref.ref(store, lambda _: self.stop())
-        self._woken = threading.Event()
+        # Not an Event, whose lock a signal handler that tracks might find held by the very code it interrupted.
+        self._woken: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -52,17 +55,19 @@ class Keeper:
     def wake(self) -> None:
         """Have the work done now."""
         self.wanted = False
-        self._woken.set()
+        self._woken.put(None)
 
     def stop(self) -> None:
         """End the thread, soon."""
         self._stopped = True
-        self._woken.set()
+        self._woken.put(None)
 
     def step(self) -> bool:
         """Wait for work, and do it; False when there will be none any more."""
-        self._woken.wait(LOOK_AROUND_S)
-        self._woken.clear()
+        with contextlib.suppress(queue.Empty):
+            self._woken.get(timeout=LOOK_AROUND_S)
+            while True:  # once is enough for all
+                self._woken.get_nowait()
         store: Any = self._store()
         if store is None or self._stopped:
             return False

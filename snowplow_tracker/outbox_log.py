@@ -12,7 +12,7 @@ import contextlib
 import sqlite3
 import threading
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from snowplow_tracker import outbox_file
 
@@ -37,17 +37,24 @@ class Checkpointer:
             self._checkpoint()
 
     def finish(self, writer: sqlite3.Connection) -> None:
-        """The pass that makes the log end: no other process writes meanwhile. The caller holds both locks."""
-        writer.execute("BEGIN IMMEDIATE")
-        try:
-            self._checkpoint()
-        finally:
-            writer.execute("ROLLBACK")
+        """The pass that makes the log end.
 
-    def _checkpoint(self) -> Any:
+        The caller holds both locks, so this process does not write meanwhile; others are kept from it only when that
+        has let the log become long.
+        """
+        if self._checkpoint() > PAGES_WORTH_A_CHECKPOINT * 3 // 2:
+            writer.execute("BEGIN IMMEDIATE")
+            try:
+                self._checkpoint()
+            finally:
+                writer.execute("ROLLBACK")
+
+    def _checkpoint(self) -> int:
+        """Returns how many pages of the log are not in the file yet, or were not when it is long."""
         if self._connection is None:
             self._connection = outbox_file.connect(self._path, create=False)
-        return self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        _, pages, done = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return 0 if pages == done else int(pages)
 
     def close(self) -> None:
         """Let go of the connection; the next pass opens another."""
