@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING, Any
 
 from snowplow_tracker import installation  # first of all: it refuses a mixture of two packages  # noqa: F401
 from snowplow_tracker.emitters import AsyncEmitter, Emitter
@@ -23,6 +24,9 @@ from snowplow_tracker.subject import Subject
 from snowplow_tracker.tracker import Tracker
 from snowplow_tracker.version import __version__
 
+if TYPE_CHECKING:
+    from snowplow_tracker.outbox import SQLiteEventStore
+
 logger = logging.getLogger("snowplow_tracker")
 logger.addHandler(logging.NullHandler())
 
@@ -37,6 +41,7 @@ __all__ = [
     "PagePing",
     "PageView",
     "Receipt",
+    "SQLiteEventStore",
     "ScreenView",
     "SelfDescribing",
     "SelfDescribingJson",
@@ -53,3 +58,12 @@ __all__ = [
     "enable_contracts",
     "install_signal_handlers",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What not every program needs is imported when it is first asked for: SQLite takes a few milliseconds."""
+    if name == "SQLiteEventStore":
+        from snowplow_tracker.outbox import SQLiteEventStore
+
+        return SQLiteEventStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
