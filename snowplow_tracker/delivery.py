@@ -84,8 +84,13 @@ class Delivery:
             if settings.event_store is None
             else settings.event_store
         )
+        ages = [age for age in (settings.max_event_age_s, self._store.max_age_s) if age is not None]
+        self._max_age_s = min(ages, default=None)
         self._start_anew()
+        self._store.attach(self)
         lifecycle.register(self)
+        if len(self._store) or self._store.poll_s is not None:
+            self._ensure_threads()
 
     def _start_anew(self) -> None:
         # Re-entrant: a __del__ or a signal handler may track while it is held.
@@ -157,14 +162,14 @@ class Delivery:
         if self._closed:
             self._counters.refuse("closed")
             return _CLOSED
-        if self._deadline is not None and monotonic() >= self._deadline:
+        if self._deadline is not None and monotonic() >= self._deadline and not self._store.durable:
             self._counters.refuse("shutdown")
             return _ENDING
         return None
 
     def _make_room(self, fragment: bytes) -> str | None:
         """What ``overflow`` says about an event for which the store has no room."""
-        policy = self._settings.overflow
+        policy = "drop_oldest" if self._store.oldest_go_first else self._settings.overflow
         taken = False
         if policy == "drop_oldest":
             taken = self._displace(fragment)
@@ -219,6 +224,23 @@ class Delivery:
             self._wake_at = _NEVER
             self._changed.notify_all()
         self._ensure_threads()
+
+    # What a store does by itself: see `event_store.Listener`.
+
+    def arrived(self, events: int) -> None:
+        with self._lock:
+            self._counters.arrive(events)
+        self._wake()
+
+    def left(self, events: int) -> None:
+        with self._lock:
+            self._counters.leave(events)
+            self._changed.notify_all()
+
+    def dropped(self, reason: Reason, events: int) -> None:
+        with self._lock:
+            self._counters.drop_queued(reason, events)
+            self._changed.notify_all()
 
     def _ensure_threads(self) -> bool:
         """Start the emitter threads if they are not there; returns whether any runs.
@@ -275,6 +297,8 @@ class Delivery:
                     batch.revoked = reason
                 waiting = [batch for batch in in_hand if not batch.sending]
                 self._changed.notify_all()
+        for batch in waiting:
+            self._resume(batch)
         return forgotten + sum(len(self._settle(batch, reason)) for batch in waiting)
 
     # --- flush, close, exit --------------------------------------------------------------------------------------
@@ -411,7 +435,7 @@ class Delivery:
             self._await_settled(target, self._deadline)
             if self._remaining(target):
                 self._give_up("shutdown")
-                return _ENDING
+                return None if self._store.durable else _ENDING
         return message
 
     def retire(self) -> None:
@@ -430,20 +454,25 @@ class Delivery:
 
     def _give_up(self, reason: Reason) -> None:
         """Drop what is still there, or leave it to the next process if the store outlives this one."""
-        with self._lock:
-            batches = [batch for batch in self._in_hand if not batch.settled]
+        batches = self._unsettled()
         if self._store.durable:
             for batch in batches:
+                self._resume(batch)
                 self._give_back(batch)
+            self._store.secure()
             batches = []
-        else:
-            batches += iter(self._claim, None)
+        if not self._store.durable:  # it never was, or found out just now
+            batches = self._unsettled() + list(iter(self._claim, None))
         given_up = [event for batch in batches for event in self._settle(batch, reason)]
         for batch in batches:
             self._put_down(batch)
         if self._closed:
             self._store.close()
         self._call_back_failure(given_up)
+
+    def _unsettled(self) -> list[Batch]:
+        with self._lock:
+            return [batch for batch in self._in_hand if not batch.settled]
 
     # --- the emitter thread's side -------------------------------------------------------------------------------
 
@@ -481,6 +510,8 @@ class Delivery:
                     return False
                 else:
                     self._await_first()
+                    if self._store.poll_s is not None:
+                        return True
 
     def _in_a_hurry(self) -> bool:
         full = self._store.queued_bytes >= self._settings.byte_limit
@@ -490,9 +521,18 @@ class Delivery:
         """Sleep until an event comes. Lock held; `emit` reads `_wake_at` without it, hence the second look."""
         self._wake_at = 1
         if not len(self._store):
-            # An event that is counted but not in the store yet is about to be put there.
-            self._changed.wait(0.001 if self._counters.queued and not self._store.durable else None)
+            self._changed.wait(self._patience_s())
         self._window_opened = monotonic()
+
+    def _patience_s(self) -> float | None:
+        """How long to sleep while the store is empty. Lock held."""
+        if self._counters.queued:
+            # An event that is counted but not in the store yet is about to be put there; in a durable one, where that
+            # takes longer, others may as well have taken it, and the store has yet to tell.
+            return 0.02 if self._store.durable else 0.001
+        if self._closed and self._deadline is not None:
+            return self._deadline - monotonic()
+        return self._store.poll_s
 
     def _claim(self) -> Batch | None:
         with self._claiming:  # so that positions are given in the order of the claims
@@ -566,6 +606,7 @@ class Delivery:
 
     def _attempt(self, batch: Batch, *, again: bool) -> Result:
         if again:
+            self._resume(batch)
             self._expire(batch)
         with self._lock:
             batch.hurries = self._hurries
@@ -599,6 +640,7 @@ class Delivery:
 
     def _pause(self, batch: Batch, seconds: float) -> None:
         """Wait before the next attempt, at most until a flush or a close that came after the last one began."""
+        self._store.rest(batch.claim)
         start = monotonic()
         with self._lock:
             while not batch.settled:
@@ -610,6 +652,17 @@ class Delivery:
                 if left <= 0:
                     break
                 self._changed.wait(left)
+
+    def _resume(self, batch: Batch) -> None:
+        """Go on with what of a batch is still ours: while it waited, others may have taken it from a shared store."""
+        kept = self._store.resume(batch.claim)
+        with self._lock:
+            lost = len(batch) - len(kept.events)
+            if batch.settled or not lost:
+                return
+            batch.claim = kept
+            self._counters.lose(lost)
+            self._changed.notify_all()
 
     # --- settling ------------------------------------------------------------------------------------------------
 
@@ -663,9 +716,9 @@ class Delivery:
 
     def _expire(self, batch: Batch) -> None:
         """Drop the events of a batch that have become too old."""
-        oldest = monotonic() - (self._settings.max_event_age_s or 0)
+        oldest = monotonic() - (self._max_age_s or 0)
         times = batch.claim.stored_at
-        expired = sum(stored_at < oldest for stored_at in times) if self._settings.max_event_age_s is not None else 0
+        expired = sum(stored_at < oldest for stored_at in times) if self._max_age_s is not None else 0
         if not expired:
             return
         with self._lock:

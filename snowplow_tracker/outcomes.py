@@ -78,9 +78,10 @@ class Stats:
 
     Attributes:
         tracked: Events that valid ``track_*`` calls brought.
-        recovered: Events of an earlier run or another process, claimed from a store by this one.
+        recovered: Events of an earlier run or another process that this one took over from a store, less those of its
+            own that it left to another process (so it can be negative, and adds up over the processes of one store).
         delivered: Events that the collector answered 2xx for.
-        queued: Events waiting in the store.
+        queued: Events waiting in the store; after closing, what a durable store keeps for the next run.
         in_flight: Events claimed by the emitter thread and not settled yet.
         dropped: Events that will never arrive, by reason; every reason is a key.
         requests: Requests attempted.
@@ -160,6 +161,23 @@ class Counters:
         """Events that another process or an earlier run had queued come to the emitter thread."""
         self.recovered += events
         self.in_flight += events
+
+    def arrive(self, events: int) -> None:
+        """Events of others wait in the store now. They are older than ours: no position of ours changes."""
+        self.recovered += events
+        self.queued += events
+        self.gone -= events
+
+    def leave(self, events: int) -> None:
+        """Others took events that were queued here, the oldest ones."""
+        self.recovered -= events
+        self.queued -= events
+        self.gone += events
+
+    def lose(self, events: int) -> None:
+        """Others took events that were in flight."""
+        self.recovered -= events
+        self.in_flight -= events
 
     def unclaim(self, events: int) -> None:
         """Events in flight are the oldest in the queue again."""
