@@ -18,11 +18,13 @@ from typing import Final
 
 from snowplow_tracker.errors import ValidationError
 from snowplow_tracker.redis_entries import ADD, DEFAULT_MAXLEN, DEFAULT_STREAM, check_stream, trimmed_key
+from snowplow_tracker.redis_group import Backlog, GroupTaken
 from snowplow_tracker.redis_server import DEFAULT_TIMEOUT_S, RedisServer, reason
+from snowplow_tracker.redis_store import RedisStreamStore
 from snowplow_tracker.transport import Result
 from snowplow_tracker.validators import check_integer
 
-__all__ = ["RedisStreamTransport"]
+__all__ = ["Backlog", "GroupTaken", "RedisStreamStore", "RedisStreamTransport"]
 
 logger = logging.getLogger("snowplow_tracker")
 
