@@ -43,7 +43,7 @@ class RedisStreamTransport:
             newer, or Valkey.
         stream: The stream's name.
         maxlen: About how many events the stream holds; beyond that the oldest are pushed out, see `trimmed`.
-            Default 1,000,000, about 0.7 GB with events of 570 bytes.
+            Default 1,000,000, about 0.3 GB with events of 250 bytes.
         username: The ACL user, where the URL does not say. It may be limited to ``+evalsha +script|load +xadd +xlen
             +incrby`` on the keys ``snowplow`` and ``{snowplow}:trimmed``.
         password: Where the URL does not say.

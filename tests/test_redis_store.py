@@ -220,7 +220,7 @@ def test_what_a_dead_member_held_is_taken_over_when_its_lease_has_run_out(
 
 def test_what_a_member_vouches_for_stays_its_own(server: RedisProcess, make: StoreFactory) -> None:
     add(server, fragments(5))
-    slow, other = make(lease_s=0.5), make(lease_s=0.5)
+    slow, other = make(lease_s=1.5), make(lease_s=1.5)
     found = claimed(slow)
     vouched: list[int] = []
 
