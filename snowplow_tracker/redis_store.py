@@ -8,23 +8,20 @@ import os
 import socket
 import threading
 import uuid
-from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final, TypeVar
-
-import attrs
 
 from snowplow_tracker.errors import ValidationError
 from snowplow_tracker.event_store import Claim, Listener
 from snowplow_tracker.redis_entries import DEFAULT_STREAM, check_stream, fragment_of
 from snowplow_tracker.redis_group import Backlog, ConsumerGroup, Entry
+from snowplow_tracker.redis_hand import Hand, Ready
+from snowplow_tracker.redis_outage import Outage, log
 from snowplow_tracker.redis_server import DEFAULT_TIMEOUT_S, RedisServer, ResponseError, reason
 from snowplow_tracker.validators import check_number, invalid
 
 T = TypeVar("T")
-
-logger = logging.getLogger("snowplow_tracker")
 
 DEFAULT_GROUP: Final = "forwarders"
 DEFAULT_LEASE_S: Final = 30.0
@@ -32,22 +29,7 @@ DEFAULT_LEASE_S: Final = 30.0
 _FIRST: Final = b"0-0"
 _POLL_S: Final = 0.1
 _TAKE_OVER_EVERY_S: Final = 1.0
-_FIRST_PAUSE_S: Final = 0.25
-_LONGEST_PAUSE_S: Final = 5.0
 _LEAVE_WITHIN_S: Final = 2.0
-
-
-@attrs.define
-class _Ready:
-    """An event that was read and waits to be claimed.
-
-    Attributes:
-        counted: Whether a claimer had it before and gave it back, so that the emitter has counted it already.
-    """
-
-    entry_id: bytes
-    fragment: bytes
-    counted: bool = False
 
 
 class RedisStreamStore:
@@ -116,24 +98,19 @@ class RedisStreamStore:
     def _start_anew(self) -> None:
         self.consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._group = ConsumerGroup(self._server, self._stream, self._group_name, self.consumer, keep=self._keep)
+        self._hand = Hand()
+        self._outage = Outage(self.address)
         self.degraded = ""
         self.poison = 0
         # Never held during a round trip.
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
         self._asking = 0
-        self._ready: deque[_Ready] = deque()
-        self._held: set[bytes] = set()
-        self._taken: set[bytes] = set()
-        self._unsettled: list[bytes] = []
         self._joined = False
         self._expect = 0
         """How many more events are likely to wait in the stream: as many as were asked for last, if all came."""
         self._cursor = _FIRST
         self._take_over_at = 0.0
-        self._lost_at: float | None = None
-        self._pause_s = 0.0
-        self._ask_at = 0.0
         self._stopped = False
         self._ended = threading.Event()
         self._leaving = False
@@ -155,48 +132,23 @@ class RedisStreamStore:
     def claim(self, max_events: int, max_bytes: int, per_event_bytes: int) -> Claim | None:
         if self._stopped:
             return None
-        if not self._ready:
+        if not self._hand:
             self._fetch(max_events)
-        with self._lock:
-            room = max_bytes
-            picked: list[_Ready] = []
-            while self._ready and len(picked) < max_events:
-                room -= len(self._ready[0].fragment) + per_event_bytes
-                if room < 0 and picked:
-                    break
-                picked.append(self._ready.popleft())
-        if not picked:
-            return None
-        return Claim(
-            [event.fragment for event in picked],
-            tokens=[event.entry_id for event in picked],
-            recovered=sum(not event.counted for event in picked),
-        )
+        return self._hand.pick(max_events, max_bytes, per_event_bytes)
 
     def ack(self, claim: Claim) -> None:
-        with self._lock:
-            self._unsettled += claim.tokens
-            self._held.difference_update(claim.tokens)
-            self._taken.difference_update(claim.tokens)
-        if monotonic() >= self._ask_at:
+        self._hand.drop(claim)
+        if not self._outage.pauses():
             self._try(self._settle)
 
     def nack(self, claim: Claim) -> None:
-        pairs = zip(claim.tokens, claim.events, strict=True)
-        with self._lock:
-            self._ready.extendleft(reversed([_Ready(entry_id, event, counted=True) for entry_id, event in pairs]))
+        self._hand.give_back(claim)
 
     def rest(self, claim: Claim) -> None:
         """It stays ours: a thread vouches for it."""
 
     def resume(self, claim: Claim) -> Claim:
-        with self._lock:
-            if self._taken.isdisjoint(claim.tokens):
-                return claim
-            kept = [at for at, entry_id in enumerate(claim.tokens) if entry_id not in self._taken]
-            self._held.difference_update(self._taken.intersection(claim.tokens))
-            self._taken.difference_update(claim.tokens)
-        return Claim([claim.events[at] for at in kept], tokens=[claim.tokens[at] for at in kept])
+        return self._hand.what_is_left(claim)
 
     def secure(self) -> None:
         """It lies in Redis anyway."""
@@ -206,12 +158,7 @@ class RedisStreamStore:
 
     def clear(self) -> int:
         """Forget what a claimer has given back. The stream itself is not this process's to empty."""
-        with self._lock:
-            forgotten = [event.entry_id for event in self._ready if event.counted]
-            self._ready = deque(event for event in self._ready if not event.counted)
-            self._unsettled += forgotten
-            self._held.difference_update(forgotten)
-        return len(forgotten)
+        return self._hand.drop_given_back()
 
     def close(self) -> int:
         """Acknowledge what is delivered, hand the rest to the other members, and leave; takes 2 seconds at the most.
@@ -248,12 +195,11 @@ class RedisStreamStore:
         self._start_anew()
 
     def __len__(self) -> int:
-        return 0 if self._stopped else max(len(self._ready), self._expect)
+        return 0 if self._stopped else max(len(self._hand), self._expect)
 
     @property
     def queued_bytes(self) -> int:
-        with self._lock:
-            return sum(len(event.fragment) for event in self._ready)
+        return self._hand.ready_bytes
 
     # --- what a forwarder asks -----------------------------------------------------------------------------------
 
@@ -284,7 +230,7 @@ class RedisStreamStore:
     def _fetch(self, count: int) -> None:
         with self._lock:
             self._expect = 0
-            if self._stopped or monotonic() < self._ask_at:
+            if self._stopped or self._outage.pauses():
                 return
             self._asking += 1
         try:
@@ -301,7 +247,7 @@ class RedisStreamStore:
             if fragment is None:
                 poison.append((entry_id, fields))
             else:
-                events.append(_Ready(entry_id, fragment))
+                events.append(Ready(entry_id, fragment))
         self._receive(events)
         if poison:
             self._set_aside(poison)
@@ -310,7 +256,8 @@ class RedisStreamStore:
         if not self._joined:
             self.join()
         self._settle()
-        entries = self._take_over(count) if monotonic() >= self._take_over_at else []
+        due = monotonic() >= self._take_over_at and not self._outage.what
+        entries = self._take_over(count) if due else []
         if entries:
             self._expect = count
             return entries
@@ -328,15 +275,14 @@ class RedisStreamStore:
         self._cursor, entries = self._group.take_over(count, max(1, int(self.lease_s * 1000)), self._cursor)
         if self._cursor == _FIRST:
             self._take_over_at = monotonic() + min(_TAKE_OVER_EVERY_S, self.lease_s / 3)
-        with self._lock:  # our own come back when we were too slow to vouch for them; they are in hand all the same
-            return [entry for entry in entries if entry[0] not in self._held]
+        # Our own come back when we were too slow to vouch for them; they are in hand all the same.
+        return [entry for entry in entries if not self._hand.holds(entry[0])]
 
-    def _receive(self, events: Sequence[_Ready]) -> None:
+    def _receive(self, events: Sequence[Ready]) -> None:
         with self._lock:
             if self._stopped or not events:
                 return
-            self._ready.extend(events)
-            self._held.update(event.entry_id for event in events)
+            self._hand.receive(events)
             if self._keeper is not None:
                 return
             self._keeper = threading.Thread(target=self._keep_leases, name="snowplow-lease", daemon=True)
@@ -346,7 +292,7 @@ class RedisStreamStore:
         first, self.poison = not self.poison, self.poison + len(poison)
         self._try(lambda: self._group.set_aside(poison))
         if first:
-            _log(
+            log(
                 logging.WARNING,
                 "%s holds entries that are no events, the first of them %s; they are set aside, and counted",
                 self.address,
@@ -355,15 +301,13 @@ class RedisStreamStore:
 
     def _settle(self) -> None:
         """Acknowledge what is delivered; what fails is tried again, before anything new is read."""
-        with self._lock:
-            ids, self._unsettled = self._unsettled, []
+        ids = self._hand.take_unsettled()
         if not ids:
             return
         try:
             self._group.settle(ids)
         except BaseException:
-            with self._lock:
-                self._unsettled += ids
+            self._hand.keep_unsettled(ids)
             raise
 
     # --- leases --------------------------------------------------------------------------------------------------
@@ -374,51 +318,22 @@ class RedisStreamStore:
                 self._renew()
 
     def _renew(self) -> None:
-        with self._lock:
-            held = list(self._held)
-        if not held:
-            return
-        taken = self._group.renew(held)
-        if not taken:
-            return
-        with self._lock:
-            # What waits here uncounted can just be dropped; what a claimer has, or had, is told when it asks.
-            dropped = {event.entry_id for event in self._ready if event.entry_id in taken and not event.counted}
-            self._ready = deque(event for event in self._ready if event.entry_id not in dropped)
-            self._held -= dropped
-            self._taken |= taken & self._held
+        held = self._hand.held()
+        if held:
+            self._hand.lose(self._group.renew(held))
 
     # --- outages -------------------------------------------------------------------------------------------------
 
     def _try(self, ask: Callable[[], T]) -> T | None:
-        """Do something that the server may refuse: an outage, told once when it begins and once when it is over."""
+        """Do something that the server may refuse, which is an outage; None if it did."""
         try:
             answer = ask()
         except Exception as error:
-            self._note_lost(reason(error))
-            return None
-        self._note_back()
+            self._outage.begin(reason(error))
+            answer = None
+        else:
+            if self._outage.end():
+                # Nobody could vouch for anything meanwhile: first everybody does.
+                self._take_over_at = monotonic() + self.lease_s / 2
+        self.degraded = self._outage.what
         return answer
-
-    def _note_lost(self, why: str) -> None:
-        with self._lock:
-            first = self._lost_at is None
-            self._lost_at = monotonic() if self._lost_at is None else self._lost_at
-            self.degraded = f"{self.address} is lost: {why}"
-            self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2 or _FIRST_PAUSE_S)
-            self._ask_at = monotonic() + self._pause_s
-        if first:
-            _log(logging.WARNING, "%s; forwarding waits", self.degraded)
-
-    def _note_back(self) -> None:
-        with self._lock:
-            lost_at, self._lost_at = self._lost_at, None
-            self.degraded, self._pause_s = "", 0.0
-        if lost_at is not None:
-            _log(logging.INFO, "%s is back after %.1f s", self.address, monotonic() - lost_at)
-
-
-def _log(level: int, message: str, *arguments: object) -> None:
-    """Log. A handler that raises must not cost an event."""
-    with contextlib.suppress(Exception):
-        logger.log(level, message, *arguments)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
-from processes import wait_until
+from processes import run, wait_until
 from redis_servers import RedisProcess, pending
 from servers import WAIT_S, HeldTransport, ScriptedTransport, adds_up
 
@@ -359,6 +360,47 @@ def test_an_outage_is_told_once_and_over_once_and_nothing_is_lost(caplog: pytest
     assert back.startswith(f"{store.address} is back after ")
 
 
+def test_after_an_outage_longer_than_a_lease_everybody_keeps_what_is_in_hand() -> None:
+    with RedisProcess(lasting=True) as server:
+        first, second = RedisStreamStore(server.url, lease_s=1.5), RedisStreamStore(server.url, lease_s=1.5)
+        add(server, fragments(10))
+        found = claimed(first)
+        assert claim(second) is None
+        server.kill()
+        wait_until(lambda: claim(second) is None and second.degraded, WAIT_S, "the outage to be noticed")
+        held_since = started(server)
+        while time.time() - held_since < 1.5:  # nobody has been able to vouch for longer than a lease
+            server.kill()
+            held_since = started(server)
+        wait_until(lambda: claim(second) is None and not second.degraded, WAIT_S, "the outage to be over")
+        kept = idle_below(server, 1000, second)
+        assert kept
+        assert first.resume(found) is found
+        first.ack(found)
+        assert claim(second) is None
+        first.close()
+        second.close()
+
+
+def started(server: RedisProcess) -> float:
+    """Start it; since when the oldest entry is in its owner's hands."""
+    server.start()
+    (entry,) = server.client.xpending_range(STREAM, "forwarders", "-", "+", 1)
+    return float(time.time() - entry["time_since_delivered"] / 1000)
+
+
+def idle_below(server: RedisProcess, milliseconds: int, other: RedisStreamStore) -> bool:
+    """Whether the owner has vouched for its entries again before *other* got any."""
+
+    def vouched() -> bool:
+        assert claim(other) is None
+        told = server.client.xpending_range(STREAM, "forwarders", "-", "+", 10)
+        return max(entry["time_since_delivered"] for entry in told) < milliseconds
+
+    wait_until(vouched, WAIT_S, "the entries to be vouched for")
+    return True
+
+
 def test_a_server_that_was_emptied_is_joined_anew(server: RedisProcess, make: StoreFactory) -> None:
     store = make()
     assert claim(store) is None
@@ -513,6 +555,34 @@ def test_what_the_collector_refuses_for_good_is_counted_and_does_not_come_again(
     wait_until(lambda: emitter.stats().dropped["refused"] == 5, WAIT_S)
     emitter.close()
     assert server.client.xlen(STREAM) == 0
+
+
+def test_a_forked_child_is_a_member_of_its_own_that_holds_nothing(server: RedisProcess) -> None:
+    add(server, fragments(5))
+    finished = run(
+        """
+        from snowplow_tracker import Emitter
+        from snowplow_tracker.redis_stream import RedisStreamStore
+
+        store = RedisStreamStore(URL)
+        emitter = Emitter("127.0.0.1:1", event_store=store)  # a collector that refuses: what is read stays in hand
+        while not emitter.stats().retries:
+            time.sleep(0.01)
+        pid = os.fork()
+        if not pid:
+            say(child=store.consumer, in_hand=len(store), stats=emitter.stats().recovered)
+            emitter.close(0)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        say(parent=store.consumer, recovered=emitter.stats().in_flight)
+        emitter.close(0)
+        """,
+        server.url,
+    )
+    assert finished.fact("child") != finished.fact("parent")
+    assert (finished.fact("in_hand"), finished.fact("stats"), finished.fact("recovered")) == (0, 0, 5)
+    assert pending(server)["pending"] == 5
+    assert [told["name"] for told in pending(server)["consumers"]] == [b"released"]
 
 
 # --- settings --------------------------------------------------------------------------------------------------
