@@ -549,7 +549,8 @@ class Delivery:
             if claim is None:
                 return None
             with self._lock:
-                batch = Batch(claim, start=self._counters.gone)
+                # What others had put is older than all of ours: whoever waits for ours waits for it, too.
+                batch = Batch(claim, start=self._counters.gone - claim.recovered)
                 self._counters.claim(len(batch) - claim.recovered)
                 self._counters.recover(claim.recovered)
                 self._in_hand.append(batch)
