@@ -563,7 +563,8 @@ class Delivery:
             self._expire(batch)
             if not len(batch):
                 return
-            verdict = self._judge(self._attempt_until_decided(batch))
+            result = self._attempt_until_decided(batch)
+            verdict = self._judge(result)
             if batch.revoked and verdict is not Verdict.DELIVERED:
                 self._settle(batch, batch.revoked)
             elif verdict is Verdict.SPLIT and len(batch) > 1:
@@ -574,6 +575,7 @@ class Delivery:
                 self._give_back(batch)
             else:
                 self._drop(batch, _REASONS[verdict])
+                self._report_refusal(result)
         except BaseException:
             self._give_back(batch)  # if it is not settled: whatever went wrong, its events are still to be delivered
             raise
@@ -752,7 +754,6 @@ class Delivery:
 
     def _report(self, result: Result) -> None:
         """One warning when the collector is lost, one line when it is back; nothing per event or attempt."""
-        self._report_refusal(result)
         lost = self._worth_retrying(result)
         with self._lock:
             since, waiting = self._lost_at, self._counters.queued + self._counters.in_flight
