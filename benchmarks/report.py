@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import bench_redis
 from benchmarks.libraries import TITLES
 from benchmarks.samples import shown, summary
 
@@ -256,6 +257,10 @@ Median over the rounds, and in brackets the least and the greatest. How it is me
 ## Beside the peers (medians)
 
 {peers_table(result["found"])}
+
+## By way of Redis
+
+{bench_redis.markdown(result["found"]["redis"])}
 
 ## Where and with what
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from benchmarks import bench_redis
 from benchmarks.bench_import import import_once
 from benchmarks.run import measure, seconds_to_exit
 from benchmarks.sink import SinkControl, SinkProcess
@@ -34,6 +35,8 @@ class Sizes:
     gil_events: int
     thread_events: int
     import_rounds: int
+    redis_rounds: int
+    redis_events: int
 
 
 FULL: Final = Sizes(
@@ -50,6 +53,8 @@ FULL: Final = Sizes(
     gil_events=20_000,
     thread_events=40_000,
     import_rounds=15,
+    redis_rounds=3,
+    redis_events=bench_redis.EVENTS,
 )
 QUICK: Final = Sizes(
     rounds=3,
@@ -65,8 +70,10 @@ QUICK: Final = Sizes(
     gil_events=20_000,
     thread_events=20_000,
     import_rounds=5,
+    redis_rounds=1,
+    redis_events=20_000,
 )
-TINY: Final = Sizes(1, 1, 2, 50, 1, 1200, 50, 30, (100, 1000), (100, 1000), 1200, 1200, 1)
+TINY: Final = Sizes(1, 1, 2, 50, 1, 1200, 50, 30, (100, 1000), (100, 1000), 1200, 1200, 1, 1, 1200)
 """For the tests: everything runs, and no number means anything."""
 
 SNOWPLOWS: Final = ("ours", "official", "official, tuned")
@@ -105,6 +112,7 @@ class Suite:
             ("exit", self._exit),
             ("import", self._import),
             ("threads", self._threads),
+            ("redis", self._redis),
         )
         for number, (name, step) in enumerate(steps, 1):
             print(f"[{number:2}/{len(steps)}] {name}", file=sys.stderr, flush=True)
@@ -216,6 +224,10 @@ class Suite:
         contestants = {name: lambda name=name: import_once(self.python, ours=name == "ours") for name in self.two}  # type: ignore[misc]
         in_turns(1, contestants)  # the first import writes the compiled files
         return in_turns(self.sizes.import_rounds, contestants)
+
+    def _redis(self) -> Found | None:
+        """None where redis-server is missing: the suite goes on without."""
+        return bench_redis.measure_all(self.sizes.redis_rounds, self.sizes.redis_events, python=self.python)
 
     def _threads(self) -> dict[str, Found]:
         sizes, rounds = self.sizes, max(self.sizes.rounds, 1)

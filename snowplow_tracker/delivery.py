@@ -42,8 +42,8 @@ class Batch:
         claim: What the store handed out.
         start: The position of the first event among all that were ever queued.
         settled: Whether the outcome is decided; whoever sets it, under the lock, counts it.
-        sending: Whether it is in a request, whose outcome nobody knows yet.
-        revoked: Why it is not to be sent again, if it was taken back while it was in a request.
+        sending: Whether it is in a request whose outcome is not decided yet.
+        revoked: Why it is not to be sent again, if that was said while it was in a request.
         hurries: How many flushes had been asked for when its last attempt began.
         deadline: When the calling thread wants to be done with it (`time.monotonic`), if it is a calling thread.
     """
@@ -84,8 +84,13 @@ class Delivery:
             if settings.event_store is None
             else settings.event_store
         )
+        ages = [age for age in (settings.max_event_age_s, self._store.max_age_s) if age is not None]
+        self._max_age_s = min(ages, default=None)
         self._start_anew()
+        self._store.attach(self)
         lifecycle.register(self)
+        if len(self._store) or self._store.poll_s is not None:
+            self._ensure_threads()
 
     def _start_anew(self) -> None:
         # Re-entrant: a __del__ or a signal handler may track while it is held.
@@ -111,6 +116,7 @@ class Delivery:
         self._ending = self._closed  # closed or exited: what `emit` must look at more closely
         self._lost_at: float | None = None
         self._store_told = False
+        self._refusal_told = False
         # Who logs what was given up: the thread itself only where nobody waits for it. See _untold.
         self._told = 0
         self._unattended = False
@@ -157,14 +163,14 @@ class Delivery:
         if self._closed:
             self._counters.refuse("closed")
             return _CLOSED
-        if self._deadline is not None and monotonic() >= self._deadline:
+        if self._deadline is not None and monotonic() >= self._deadline and not self._store.durable:
             self._counters.refuse("shutdown")
             return _ENDING
         return None
 
     def _make_room(self, fragment: bytes) -> str | None:
         """What ``overflow`` says about an event for which the store has no room."""
-        policy = self._settings.overflow
+        policy = "drop_oldest" if self._store.oldest_go_first else self._settings.overflow
         taken = False
         if policy == "drop_oldest":
             taken = self._displace(fragment)
@@ -219,6 +225,23 @@ class Delivery:
             self._wake_at = _NEVER
             self._changed.notify_all()
         self._ensure_threads()
+
+    # What a store does by itself: see `event_store.Listener`.
+
+    def arrived(self, events: int) -> None:
+        with self._lock:
+            self._counters.arrive(events)
+        self._wake()
+
+    def left(self, events: int) -> None:
+        with self._lock:
+            self._counters.leave(events)
+            self._changed.notify_all()
+
+    def dropped(self, reason: Reason, events: int) -> None:
+        with self._lock:
+            self._counters.drop_queued(reason, events)
+            self._changed.notify_all()
 
     def _ensure_threads(self) -> bool:
         """Start the emitter threads if they are not there; returns whether any runs.
@@ -275,6 +298,8 @@ class Delivery:
                     batch.revoked = reason
                 waiting = [batch for batch in in_hand if not batch.sending]
                 self._changed.notify_all()
+        for batch in waiting:
+            self._resume(batch)
         return forgotten + sum(len(self._settle(batch, reason)) for batch in waiting)
 
     # --- flush, close, exit --------------------------------------------------------------------------------------
@@ -298,6 +323,12 @@ class Delivery:
             waiting = self._counters.queued
         if waiting:
             self._ensure_threads()
+
+    def set_flush_interval(self, seconds: float) -> None:
+        """Change how long events wait for company, those that wait already included."""
+        with self._lock:
+            self.flush_interval = seconds
+            self._changed.notify_all()
 
     def _hurry(self) -> int:
         """Have all that is queued sent now, cutting every wait short; returns the position behind it. Lock held."""
@@ -411,7 +442,7 @@ class Delivery:
             self._await_settled(target, self._deadline)
             if self._remaining(target):
                 self._give_up("shutdown")
-                return _ENDING
+                return None if self._store.durable else _ENDING
         return message
 
     def retire(self) -> None:
@@ -430,20 +461,25 @@ class Delivery:
 
     def _give_up(self, reason: Reason) -> None:
         """Drop what is still there, or leave it to the next process if the store outlives this one."""
-        with self._lock:
-            batches = [batch for batch in self._in_hand if not batch.settled]
+        batches = self._unsettled()
         if self._store.durable:
             for batch in batches:
+                self._resume(batch)
                 self._give_back(batch)
+            self._store.secure()
             batches = []
-        else:
-            batches += iter(self._claim, None)
+        if not self._store.durable:  # it never was, or found out just now
+            batches = self._unsettled() + list(iter(self._claim, None))
         given_up = [event for batch in batches for event in self._settle(batch, reason)]
         for batch in batches:
             self._put_down(batch)
         if self._closed:
             self._store.close()
         self._call_back_failure(given_up)
+
+    def _unsettled(self) -> list[Batch]:
+        with self._lock:
+            return [batch for batch in self._in_hand if not batch.settled]
 
     # --- the emitter thread's side -------------------------------------------------------------------------------
 
@@ -481,6 +517,8 @@ class Delivery:
                     return False
                 else:
                     self._await_first()
+                    if self._store.poll_s is not None:
+                        return True
 
     def _in_a_hurry(self) -> bool:
         full = self._store.queued_bytes >= self._settings.byte_limit
@@ -490,9 +528,18 @@ class Delivery:
         """Sleep until an event comes. Lock held; `emit` reads `_wake_at` without it, hence the second look."""
         self._wake_at = 1
         if not len(self._store):
-            # An event that is counted but not in the store yet is about to be put there.
-            self._changed.wait(0.001 if self._counters.queued and not self._store.durable else None)
+            self._changed.wait(self._patience_s())
         self._window_opened = monotonic()
+
+    def _patience_s(self) -> float | None:
+        """How long to sleep while the store is empty. Lock held."""
+        if self._counters.queued:
+            # An event that is counted but not in the store yet is about to be put there; in a durable one, where that
+            # takes longer, others may as well have taken it, and the store has yet to tell.
+            return 0.02 if self._store.durable else 0.001
+        if self._closed and self._deadline is not None:
+            return self._deadline - monotonic()
+        return self._store.poll_s
 
     def _claim(self) -> Batch | None:
         with self._claiming:  # so that positions are given in the order of the claims
@@ -502,7 +549,8 @@ class Delivery:
             if claim is None:
                 return None
             with self._lock:
-                batch = Batch(claim, start=self._counters.gone)
+                # What others had put is older than all of ours: whoever waits for ours waits for it, too.
+                batch = Batch(claim, start=self._counters.gone - claim.recovered)
                 self._counters.claim(len(batch) - claim.recovered)
                 self._counters.recover(claim.recovered)
                 self._in_hand.append(batch)
@@ -566,6 +614,7 @@ class Delivery:
 
     def _attempt(self, batch: Batch, *, again: bool) -> Result:
         if again:
+            self._resume(batch)
             self._expire(batch)
         with self._lock:
             batch.hurries = self._hurries
@@ -573,13 +622,13 @@ class Delivery:
             remaining = self._time_left(batch)
             if not events or batch.settled:
                 return _NOTHING_LEFT
+            if batch.revoked:
+                return _REVOKED
             batch.sending = True
         try:
             result = self._transport.send(events, remaining)
         except Exception as error:  # a transport must not raise; one that does has failed
             result = Result(error=type(error).__name__)
-        finally:
-            batch.sending = False
         with self._lock:
             self._counters.requests += result.requests
             self._counters.retries += result.requests if again else result.requests - 1
@@ -599,9 +648,11 @@ class Delivery:
 
     def _pause(self, batch: Batch, seconds: float) -> None:
         """Wait before the next attempt, at most until a flush or a close that came after the last one began."""
+        self._store.rest(batch.claim)
         start = monotonic()
         with self._lock:
-            while not batch.settled:
+            batch.sending = False  # only now: until here, an answer may have been on its way to being counted
+            while not (batch.settled or batch.revoked):
                 # A game may flush in every frame: that must not make a request of every frame.
                 left = start + (seconds if batch.hurries == self._hurries else LEAST_DELAY_S) - monotonic()
                 budget = self._time_left(batch)
@@ -610,6 +661,17 @@ class Delivery:
                 if left <= 0:
                     break
                 self._changed.wait(left)
+
+    def _resume(self, batch: Batch) -> None:
+        """Go on with what of a batch is still ours: while it waited, others may have taken it from a shared store."""
+        kept = self._store.resume(batch.claim)
+        with self._lock:
+            lost = len(batch) - len(kept.events)
+            if batch.settled or not lost:
+                return
+            batch.claim = kept
+            self._counters.lose(lost)
+            self._changed.notify_all()
 
     # --- settling ------------------------------------------------------------------------------------------------
 
@@ -663,9 +725,9 @@ class Delivery:
 
     def _expire(self, batch: Batch) -> None:
         """Drop the events of a batch that have become too old."""
-        oldest = monotonic() - (self._settings.max_event_age_s or 0)
+        oldest = monotonic() - (self._max_age_s or 0)
         times = batch.claim.stored_at
-        expired = sum(stored_at < oldest for stored_at in times) if self._settings.max_event_age_s is not None else 0
+        expired = sum(stored_at < oldest for stored_at in times) if self._max_age_s is not None else 0
         if not expired:
             return
         with self._lock:
@@ -690,6 +752,7 @@ class Delivery:
 
     def _report(self, result: Result) -> None:
         """One warning when the collector is lost, one line when it is back; nothing per event or attempt."""
+        self._report_refusal(result)
         lost = self._worth_retrying(result)
         with self._lock:
             since, waiting = self._lost_at, self._counters.queued + self._counters.in_flight
@@ -712,6 +775,20 @@ class Delivery:
                 waiting,
             )
 
+    def _report_refusal(self, result: Result) -> None:
+        """One warning in all: whoever gave a wrong address would otherwise see nothing arrive, and not why."""
+        with self._lock:
+            if self._refusal_told or self._judge(result) is not Verdict.REFUSED:
+                return
+            self._refusal_told = True
+        _log(
+            logging.WARNING,
+            "collector %s refuses events: %s; they are dropped (refused), and further refusals are not logged; if all "
+            "are refused, check that this is a collector's address, with the right scheme",
+            self._transport.address,
+            _why(result),
+        )
+
     def _end_thread(self) -> None:
         """The last thread out closes the connections."""
         with self._lock:
@@ -725,6 +802,7 @@ class Delivery:
 
 
 _NOTHING_LEFT: Final = Result(status=200, requests=0)
+_REVOKED: Final = Result(error="taken back", requests=0)
 _REASONS: Final[dict[Verdict, Reason]] = {
     Verdict.REFUSED: "refused",
     Verdict.SPLIT: "too_large",

@@ -59,6 +59,8 @@ class Emitter:
         # The thread does not keep the emitter alive: once nobody can track any more, it delivers the rest and ends.
         delivery.owner = weakref.ref(self, lambda _: delivery.retire())
         self.emit: Callable[[bytes], str | None] = delivery.emit
+        if type(self).input is not Emitter.input:
+            self.emit = self._emit_by_input
         most = transport.surely_takes()
         self.certain_bytes = self.settings.max_event_bytes if most is None else min(most, self.settings.max_event_bytes)
         """Events up to this size need no `check_size`."""
@@ -84,12 +86,27 @@ class Emitter:
         if reason:
             raise ValidationError(f"the event is too large: {reason}")
 
-    def input(self, payload: Mapping[str, Any]) -> None:
-        """Queue an event that is a payload dict already: wire key to value. What is None or empty is left off."""
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in SETTING_NAMES:  # it would have no effect, and nobody would notice
+            kind = type(self).__name__
+            raise AttributeError(f"{kind}.{name} is a setting: give it when the emitter is made, {kind}(…, {name}=…)")
+        super().__setattr__(name, value)
+
+    def input(self, payload: Mapping[str, Any]) -> str | None:
+        """Queue an event that is a payload dict already: wire key to value. What is None or empty is left off.
+
+        A subclass that has an `input` of its own sees every event there.
+
+        Returns:
+            None if it was taken, else why not.
+        """
         pairs = {str(key): str(value) for key, value in payload.items() if value is not None and value != ""}
         fragment = b"{" + encode_pairs(pairs)
         self.check_size(fragment)
-        self.emit(fragment)
+        return self._delivery.emit(fragment)
+
+    def _emit_by_input(self, fragment: bytes) -> str | None:
+        return _hand_over(self, fragment)
 
     def flush(self, timeout: float = DEFAULT_FLUSH_TIMEOUT_S) -> FlushResult:
         """Send everything now and wait for the outcome.
@@ -106,6 +123,10 @@ class Emitter:
     def sync_flush(self) -> FlushResult:
         """`flush`, by its official name."""
         return self.flush()
+
+    def async_flush(self) -> None:
+        """`hurry`, by its official name."""
+        self.hurry()
 
     def hurry(self) -> None:
         """Have everything sent now, without waiting for it."""
@@ -133,11 +154,11 @@ class Emitter:
     def set_flush_timer(self, timeout: float) -> None:
         """Set how long an event waits for others to share its request, in seconds, as
         `EmitterSettings.flush_interval`."""
-        self._delivery.flush_interval = _seconds("set_flush_timer", timeout)
+        self._delivery.set_flush_interval(_seconds("set_flush_timer", timeout))
 
     def cancel_flush_timer(self) -> None:
         """Go back to the ``flush_interval`` that was set at first."""
-        self._delivery.flush_interval = self.settings.flush_interval
+        self._delivery.set_flush_interval(self.settings.flush_interval)
 
     def __enter__(self) -> Emitter:
         return self
@@ -162,10 +183,23 @@ class AsyncEmitter(Emitter):
 _ASYNC_ORDER: Final = (
     *SETTING_NAMES[: SETTING_NAMES.index("byte_limit")],
     "threads",
-    "byte_limit",
-    "request_timeout",
-    *SETTING_NAMES[SETTING_NAMES.index("max_retry_delay_seconds") : SETTING_NAMES.index("buffer_size")],
+    *SETTING_NAMES[SETTING_NAMES.index("byte_limit") : SETTING_NAMES.index("buffer_size")],
 )
+
+
+def _async_signature() -> inspect.Signature:
+    """What `help` shows of `AsyncEmitter`: the official arguments by position, the other settings by keyword."""
+    known = inspect.signature(EmitterSettings).parameters
+    thread_count = known["threads"].replace(name="thread_count", kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return inspect.Signature(
+        [
+            *(thread_count if name == "threads" else known[name] for name in _ASYNC_ORDER),
+            *(known[name] for name in SETTING_NAMES if name not in _ASYNC_ORDER),
+        ]
+    )
+
+
+AsyncEmitter.__signature__ = _async_signature()  # type: ignore[attr-defined]
 
 
 class ForeignEmitter:
@@ -181,19 +215,19 @@ class ForeignEmitter:
         self.settings = EmitterSettings("foreign")
 
     def emit(self, fragment: bytes) -> str | None:
-        """Hand over one event as a payload dict; what `input` raises becomes the reason why it was not taken."""
-        try:
-            self.wrapped.input(payload_dict(fragment))
-        except Exception as error:
-            return f"{type(self.wrapped).__name__}.input() raised {type(error).__name__}"
-        return None
+        """Hand over one event as a payload dict."""
+        return _hand_over(self.wrapped, fragment)
 
     def check_size(self, fragment: bytes) -> None:
         """Nothing is known to be too large."""
 
     def flush(self, timeout: float) -> FlushResult:
-        """Call its flush, however long that takes."""
-        self.wrapped.flush()
+        """Call its flush, or its ``sync_flush`` if it has one and there is time, however long that takes."""
+        sync_flush = getattr(self.wrapped, "sync_flush", None)
+        if timeout and callable(sync_flush):
+            sync_flush()
+        else:
+            self.wrapped.flush()
         return FlushResult(0, 0, 0)
 
     close = flush
@@ -208,6 +242,15 @@ class ForeignEmitter:
     def discard(self, reason: Reason) -> int:
         """There is no way to ask for that."""
         return 0
+
+
+def _hand_over(emitter: Any, fragment: bytes) -> str | None:
+    """Give an event to a user's ``input`` as a payload dict; what it raises becomes the reason why it was not taken."""
+    try:
+        reason = emitter.input(payload_dict(fragment))
+    except Exception as error:
+        return f"{type(emitter).__name__}.input() raised {type(error).__name__}"
+    return reason if isinstance(reason, str) else None
 
 
 def _http_transport(settings: EmitterSettings) -> Transport:

@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from snowplow_tracker.outcomes import Reason
+
 DEFAULT_CAPACITY: Final = 10_000
 DEFAULT_MAX_BYTES: Final = 32 * 1024 * 1024
 
@@ -35,8 +37,25 @@ class Claim:
         return Claim(self.events[start:stop], self.stored_at[start:stop], self.tokens[start:stop])
 
 
+class Listener(Protocol):
+    """Who hears of what happens in a store by itself. A store calls it from any thread, and with no lock held."""
+
+    def arrived(self, events: int) -> None:
+        """Events of an earlier run or another process wait here from now on; told before they can be claimed."""
+
+    def left(self, events: int) -> None:
+        """Events that waited here are another process's now, or the next run's."""
+
+    def dropped(self, reason: Reason, events: int) -> None:
+        """Events that waited here were given up."""
+
+
 class EventStore(Protocol):
-    """What an emitter asks of a store. Every method may be called from any thread; none may wait on the network.
+    """What an emitter asks of a store. Every method may be called from any thread.
+
+    The tracking thread calls `put` and, where that finds no room, `evict`: these two never wait on the network. The
+    others may take as long as a disk or a network does, within reason, and are called with no lock held that `put` or
+    a `track_*` call needs.
 
     Events leave in the order they came, except those that a claimer gave back: these are first again.
     """
@@ -44,7 +63,16 @@ class EventStore(Protocol):
     degraded: str
     """What is wrong with the store, in a sentence, or "" while all is well."""
     durable: bool
-    """Whether what waits here outlives the process, so that closing need not give it up."""
+    """Whether what waits here outlives the process, so that closing need not give it up. It may change."""
+    oldest_go_first: bool
+    """Whether a full store makes room by dropping its oldest events, whatever the emitter's ``overflow`` says."""
+    max_age_s: float | None
+    """How old an event may become, claimed or not, in seconds; None for any age."""
+    poll_s: float | None
+    """How often to `claim` on the chance that others put something, in seconds; None if the listener hears of it."""
+
+    def attach(self, listener: Listener) -> None:
+        """Work for this emitter from now on, and tell it what happens here by itself; called once, before `put`."""
 
     def put(self, fragment: bytes) -> bool:
         """Take one event; False, and nothing changed, if there is no room."""
@@ -67,6 +95,15 @@ class EventStore(Protocol):
 
     def nack(self, claim: Claim) -> None:
         """Take claimed events back, as the oldest ones again."""
+
+    def rest(self, claim: Claim) -> None:
+        """The claimer waits before it tries again: a shared store may let others have the events meanwhile."""
+
+    def resume(self, claim: Claim) -> Claim:
+        """The claimer tries again; returns what of the claim is still its own."""
+
+    def secure(self) -> None:
+        """Bring what waits to where it outlives the process; `durable` says afterwards whether it does."""
 
     def evict(self, fragment: bytes) -> int:
         """Forget the oldest events until *fragment* would fit; returns how many (0 if none waits)."""
@@ -103,6 +140,9 @@ class MemoryEventStore:
 
     degraded = ""
     durable = False
+    oldest_go_first = False
+    max_age_s: float | None = None
+    poll_s: float | None = None
 
     def __init__(
         self, capacity: int = DEFAULT_CAPACITY, max_bytes: int = DEFAULT_MAX_BYTES, *, keep_times: bool = False
@@ -111,6 +151,9 @@ class MemoryEventStore:
         self.max_bytes = max_bytes
         self._keep_times = keep_times
         self.after_fork()
+
+    def attach(self, listener: Listener) -> None:
+        """Nothing happens here by itself."""
 
     def share_lock(self, lock: Any) -> None:
         """Use the emitter's lock.
@@ -175,6 +218,15 @@ class MemoryEventStore:
             self._fragments.extendleft(reversed(claim.events))
             self._stored_at.extendleft(reversed(claim.stored_at))
 
+    def rest(self, claim: Claim) -> None:
+        """Nobody else could have it."""
+
+    def resume(self, claim: Claim) -> Claim:
+        return claim
+
+    def secure(self) -> None:
+        """There is no such place."""
+
     def _return(self, claim: Claim) -> int:
         """Claimed no more; their size."""
         count, size = len(claim.events), sum(map(len, claim.events))
@@ -218,3 +270,19 @@ class MemoryEventStore:
     @property
     def queued_bytes(self) -> int:
         return self._held_bytes - self._claimed_bytes
+
+
+class InMemoryEventStore(MemoryEventStore):
+    """`MemoryEventStore` by its official name and arguments.
+
+    Args:
+        logger: Not used: what is lost is counted, and told by the call's receipt.
+        buffer_capacity: How many events it holds.
+    """
+
+    def __init__(self, logger: object = None, buffer_capacity: int = DEFAULT_CAPACITY) -> None:
+        super().__init__(buffer_capacity)
+
+    def size(self) -> int:
+        """How many events wait."""
+        return len(self)

@@ -15,7 +15,7 @@ import attrs
 
 from snowplow_tracker import uri
 from snowplow_tracker.payload import SCHEMA_VENDOR, JsonForm
-from snowplow_tracker.self_describing_json import SelfDescribingJson, context_list
+from snowplow_tracker.self_describing_json import SelfDescribingJson, context_list, refuse_change
 from snowplow_tracker.subject import Subject
 from snowplow_tracker.validators import (
     check_true_timestamp,
@@ -70,6 +70,10 @@ class Event:
     true_timestamp: float | None = attrs.field(default=None, validator=_true_timestamp)
     event_subject: Subject | None = attrs.field(default=None, validator=_event_subject)
     tstamp: Tstamp | None = attrs.field(default=None, validator=_tstamp)
+
+    @classmethod
+    def __attrs_init_subclass__(cls) -> None:
+        cls.__setattr__ = refuse_change  # type: ignore[method-assign]
 
     def carrying(self, tstamp: Tstamp | None, options: Mapping[str, Any]) -> Self:
         """The same event with what a ``track_*`` call was given besides it; itself if that was nothing.
@@ -295,6 +299,7 @@ class SchemaEvent(Event):
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
         """Note each property once a class: the field's name, the schema's name, whether it is required."""
+        super().__attrs_init_subclass__()
         cls._properties = tuple(
             (field.name, field.metadata["property"], field.default is attrs.NOTHING)
             for field in attrs.fields(cls)
@@ -315,6 +320,12 @@ def _uuid(instance: Any, attribute: Any, value: Any) -> None:
 
 
 _TEXT = optional_text(65_535)
+_SOME_TEXT = required_text(65_535)
+
+
+def _name_or_id(instance: DesktopScreenView, attribute: Any, value: Any) -> None:
+    if value is not None or not instance.id_:
+        _SOME_TEXT(instance, attribute, value)
 
 
 @attrs.frozen(slots=False)
@@ -330,7 +341,7 @@ class ScreenView(SchemaEvent):
 
     schema: ClassVar[str] = "iglu:com.snowplowanalytics.mobile/screen_view/jsonschema/1-0-0"
     id_: str = attrs.field(metadata=json_name("id"), alias="id_", validator=_uuid)
-    name: str = attrs.field(metadata=json_name("name"), validator=required_text(65_535))
+    name: str = attrs.field(metadata=json_name("name"), validator=_SOME_TEXT)
     type: str | None = attrs.field(metadata=json_name("type"), default=None, validator=_TEXT)
     previous_name: str | None = attrs.field(metadata=json_name("previousName"), default=None, validator=_TEXT)
     previous_id: str | None = attrs.field(
@@ -342,13 +353,13 @@ class ScreenView(SchemaEvent):
 
 @attrs.frozen(slots=False)
 class DesktopScreenView(SchemaEvent):
-    """A screen was seen, told by name (schema: com.snowplowanalytics.snowplow/screen_view 1-0-0).
+    """A screen was seen, told by name or id (schema: com.snowplowanalytics.snowplow/screen_view 1-0-0).
 
     Args:
-        name: The screen's name.
+        name: The screen's name; None only beside an *id_*.
         id_: Any text that tells the screen from others.
     """
 
     schema: ClassVar[str] = f"{SCHEMA_VENDOR}/screen_view/jsonschema/1-0-0"
-    name: str = attrs.field(metadata=json_name("name"), validator=required_text(65_535))
+    name: str | None = attrs.field(metadata=json_name("name"), default=None, validator=_name_or_id)
     id_: str | None = attrs.field(metadata=json_name("id"), default=None, alias="id_", validator=_TEXT)

@@ -49,6 +49,8 @@ _live: dict[int, weakref.ref[Ending]] = {}
 _kept: dict[int, Ending] = {}
 _remade: dict[int, tuple[weakref.ref[Any], Callable[[Any], None]]] = {}
 _fork_calls: list[Callable[[], None]] = []
+_held: dict[int, tuple[weakref.ref[Any], Callable[[Any], None], Callable[[Any], None]]] = {}
+_held_now: list[tuple[Any, Callable[[Any], None]]] = []
 _pid = os.getpid()
 _finalized_pid = 0
 _exit_began: float | None = None
@@ -128,10 +130,32 @@ def start_anew_after_fork(owner: T, start_anew: Callable[[T], None]) -> None:
     _remade[key] = weakref.ref(owner, lambda _: _remade.pop(key, None)), start_anew
 
 
+def hold_during_fork(owner: T, before: Callable[[T], None], after: Callable[[T], None]) -> None:
+    """Have *before* called with *owner* ahead of every fork, and *after* behind it in the parent: for what must not be
+    in the middle of something, or open, when it is copied."""
+    key = id(owner)
+    _held[key] = weakref.ref(owner, lambda _: _held.pop(key, None)), before, after
+
+
+def _before_fork() -> None:
+    for reference, before, after in list(_held.values()):
+        owner = reference()
+        if owner is not None:
+            before(owner)
+            _held_now.append((owner, after))
+
+
+def _after_fork_in_parent() -> None:
+    while _held_now:
+        owner, after = _held_now.pop()
+        after(owner)
+
+
 def after_fork_in_child() -> None:
     """Give the child its own locks, ids, queues and connections."""
     global _pid
     _pid = os.getpid()
+    _held_now.clear()
     for function in _fork_calls:
         function()
     for emitter in _emitters():
@@ -149,7 +173,7 @@ def check_process() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=after_fork_in_child)
 
 
 # --- signals ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -47,6 +47,13 @@ class Receipt:
     def __str__(self) -> str:
         return self.event_id
 
+    if not TYPE_CHECKING:  # for type checkers a receipt has no other attribute
+
+        def __getattr__(self, name):
+            chains = name.startswith(("track", "flush", "set_"))
+            hint = f"; calls do not chain, write a line for each: tracker.{name}(…)" if chains else ""
+            raise AttributeError(f"'Receipt' object has no attribute {name!r}{hint}")
+
     def __repr__(self) -> str:
         outcome = "accepted" if self else f"not taken: {self.message}"
         return f"<Receipt {self.event_id} {outcome}>"
@@ -78,9 +85,10 @@ class Stats:
 
     Attributes:
         tracked: Events that valid ``track_*`` calls brought.
-        recovered: Events of an earlier run or another process, claimed from a store by this one.
+        recovered: Events of an earlier run or another process that this one took over from a store, less those of its
+            own that it left to another process (so it can be negative, and adds up over the processes of one store).
         delivered: Events that the collector answered 2xx for.
-        queued: Events waiting in the store.
+        queued: Events waiting in the store; after closing, what a durable store keeps for the next run.
         in_flight: Events claimed by the emitter thread and not settled yet.
         dropped: Events that will never arrive, by reason; every reason is a key.
         requests: Requests attempted.
@@ -160,6 +168,23 @@ class Counters:
         """Events that another process or an earlier run had queued come to the emitter thread."""
         self.recovered += events
         self.in_flight += events
+
+    def arrive(self, events: int) -> None:
+        """Events of others wait in the store now. They are older than ours: no position of ours changes."""
+        self.recovered += events
+        self.queued += events
+        self.gone -= events
+
+    def leave(self, events: int) -> None:
+        """Others took events that were queued here, the oldest ones."""
+        self.recovered -= events
+        self.queued -= events
+        self.gone += events
+
+    def lose(self, events: int) -> None:
+        """Others took events that were in flight."""
+        self.recovered -= events
+        self.in_flight -= events
 
     def unclaim(self, events: int) -> None:
         """Events in flight are the oldest in the queue again."""

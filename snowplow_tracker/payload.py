@@ -7,7 +7,7 @@ stays those bytes in every queue and file. A POST body is then one `bytes.join`,
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlencode
@@ -34,6 +34,44 @@ ENVELOPE_BYTES: Final = len(_BODY_HEAD + _BODY_TAIL)
 _DEEPEST: Final = 50
 _EVENT_LEVELS: Final = _DEEPEST - 1 - 2
 _CONTEXT_LEVELS: Final = _DEEPEST - 1 - 3
+
+
+class Payload:
+    """Wire pairs that are put together step by step, for `Emitter.input`: a class of the official package.
+
+    Attributes:
+        nv_pairs: Wire key to value.
+    """
+
+    def __init__(self, dict_: Mapping[str, Any] | None = None) -> None:
+        self.nv_pairs: dict[str, Any] = dict(dict_ or {})
+
+    def add(self, name: str, value: Any) -> None:
+        """Set a pair; None and ``""`` are left out."""
+        if value is not None and value != "":
+            self.nv_pairs[name] = value
+
+    def add_dict(self, dict_: Mapping[str, Any], base64: bool = False) -> None:
+        """`add` every pair of a dict; *base64* has no effect."""
+        for name, value in dict_.items():
+            self.add(name, value)
+
+    def add_json(
+        self,
+        dict_: Any,
+        encode_base64: bool,
+        type_when_encoded: str,
+        type_when_not_encoded: str,
+        json_encoder: JsonEncoder | None = None,
+    ) -> None:
+        """Set JSON under the key that says which form it has; nothing for None and ``{}``."""
+        if dict_ is not None and dict_ != {}:
+            encoded = encode_json("dict_", dict_, json_encoder, _DEEPEST - 1)
+            self.add_dict(JsonForm(encode_base64).json_pair(type_when_encoded, type_when_not_encoded, encoded))
+
+    def get(self) -> dict[str, Any]:
+        """The pairs."""
+        return self.nv_pairs
 
 
 # --- pairs to fragment -----------------------------------------------------------------------------------------

@@ -19,6 +19,12 @@ def _data(instance: Any, attribute: Any, value: Any) -> None:
         raise invalid(attribute.name, "a JSON object (dict) or array (list)", value)
 
 
+def refuse_change(instance: Any, name: str, value: Any) -> None:
+    """A frozen class's ``__setattr__``, which says what to write instead."""
+    kind = type(instance).__name__
+    raise AttributeError(f"{kind}.{name} cannot be set: make another one, attrs.evolve({kind}(…), {name}=…)")
+
+
 @attrs.frozen(slots=False)
 class SelfDescribingJson:
     """A schema's address and the data it describes, for an event or a context.
@@ -44,6 +50,9 @@ class SelfDescribingJson:
     def to_string(self) -> str:
         """`to_json` as text."""
         return json.dumps(self.to_json())
+
+
+SelfDescribingJson.__setattr__ = refuse_change  # type: ignore[method-assign]
 
 
 def context_list(instance: Any, attribute: Any, value: Any) -> None:

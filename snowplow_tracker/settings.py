@@ -79,6 +79,24 @@ def _retry_codes(instance: Any, attribute: Any, value: Any) -> None:
             raise invalid(attribute.name, expected, value)
 
 
+def _store(instance: Any, attribute: Any, value: Any) -> None:
+    if value is None or callable(getattr(value, "claim", None)):
+        return
+    official = callable(getattr(value, "get_events_batch", None))
+    hint = "stores of the official package's shape are not taken: subclass MemoryEventStore" if official else ""
+    raise invalid(attribute.name, "an event store, such as MemoryEventStore(), or None", value, hint)
+
+
+def _session(instance: Any, attribute: Any, value: Any) -> None:
+    if value is not None and not callable(getattr(value, "request", None)):
+        raise invalid(attribute.name, "a requests.Session or None", value)
+
+
+def _port(instance: Any, attribute: Any, value: Any) -> None:
+    if value is not None:
+        check_integer(attribute.name, value, 1, 65_535, "a port number")
+
+
 def _setting(default: Any, *validators: Any, kw_only: bool = True) -> Any:
     """A setting for which None means the default, as it does in the official package."""
     convert = attrs.converters.default_if_none(default)
@@ -134,7 +152,7 @@ class EmitterSettings:
 
     endpoint: str | None = None
     protocol: Protocol | None = attrs.field(default=None, validator=attrs.validators.optional(_code("http", "https")))
-    port: int | None = None
+    port: int | None = attrs.field(default=None, validator=_port)
     method: Method = _setting("post", _code("get", "post"), kw_only=False)
     batch_size: int = _setting(250, _count("events a request"), kw_only=False)
     on_success: SuccessCallback | None = attrs.field(default=None, validator=_function)
@@ -149,8 +167,8 @@ class EmitterSettings:
     max_retry_delay_seconds: float = _setting(60, _seconds, kw_only=False)
     buffer_capacity: int = _setting(DEFAULT_CAPACITY, _count("events"), kw_only=False)
     custom_retry_codes: Mapping[int, bool] = _setting({}, _retry_codes, kw_only=False)
-    event_store: EventStore | None = None
-    session: requests.Session | None = None
+    event_store: EventStore | None = attrs.field(default=None, validator=_store)
+    session: requests.Session | None = attrs.field(default=None, validator=_session)
     buffer_size: int | None = attrs.field(default=None, kw_only=True)
     buffer_bytes: int = _setting(DEFAULT_MAX_BYTES, _count("bytes"))
     overflow: Overflow = _setting("drop_newest", _code("drop_newest", "drop_oldest", "block"))
@@ -166,8 +184,10 @@ class EmitterSettings:
     anonymous: bool = _setting(False, _flag)
 
     def __attrs_post_init__(self) -> None:
-        if (self.endpoint is None) == (self.transport is None):
-            raise invalid("endpoint", "given, or transport= in its place, and not both", self.endpoint)
+        if self.endpoint is None and self.transport is None:
+            raise invalid("endpoint", "the collector's host, such as 'collector.acme.com'", None)
+        if self.endpoint is not None and self.transport is not None:
+            raise invalid("endpoint", "left off where transport= is given: that knows where it sends", self.endpoint)
         if self.buffer_size is not None:
             _count("events a request")(self, attrs.fields(EmitterSettings).buffer_size, self.buffer_size)
             object.__setattr__(self, "batch_size", self.buffer_size)

@@ -1,29 +1,27 @@
 """`Tracker`: builds the event, encodes it, hands it over.
 
-The way of an event: `Tracker.track_*` → a class of `snowplow_tracker.events` → `payload.fragment` → `Emitter.emit`.
+Its ``track_*`` methods for orders are in `snowplow_tracker.ecommerce_calls`, those for the typed catalogue in
+`snowplow_tracker.catalogue_calls`. The way of an event: `Tracker.track_*` → a class of `snowplow_tracker.events` →
+`payload.fragment` → `Emitter.emit`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import threading
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from functools import partial
 from inspect import signature
-from time import monotonic, time, time_ns
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeAlias, TypedDict
+from time import monotonic, time_ns
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
 
 from snowplow_tracker import lifecycle
+from snowplow_tracker.calls import EventOptions, public_call
+from snowplow_tracker.catalogue_calls import CatalogueCalls
+from snowplow_tracker.ecommerce_calls import EcommerceCalls
 from snowplow_tracker.emitters import DEFAULT_FLUSH_TIMEOUT_S, SETTING_NAMES, Emitter, ForeignEmitter
 from snowplow_tracker.errors import ValidationError
 from snowplow_tracker.event_ids import new_event_id
 from snowplow_tracker.events import (
-    DesktopScreenView,
-    EcommerceTransaction,
-    EcommerceTransactionItem,
     Event,
     Number,
     PagePing,
@@ -33,39 +31,27 @@ from snowplow_tracker.events import (
     Tstamp,
     plain_struct_pairs,
 )
-from snowplow_tracker.outcomes import Counters, FlushResult, Receipt, Stats
+from snowplow_tracker.outcomes import FlushResult, Receipt, Stats
 from snowplow_tracker.payload import JsonEncoder, JsonForm, encode_pairs, fragment
 from snowplow_tracker.self_describing_json import SelfDescribingJson
 from snowplow_tracker.settings import EmitterOptions, refuse_unknown
 from snowplow_tracker.subject import Subject
 from snowplow_tracker.transport import cloudfront_host
 from snowplow_tracker.unstruct import UnstructEvent, check_event_vendor
-from snowplow_tracker.validators import check_flag, check_text, invalid, one_of, tstamp_ms
+from snowplow_tracker.validators import Check, check_flag, check_text, invalid, one_of, tstamp_ms
 from snowplow_tracker.version import __version__
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-P = ParamSpec("P")
 OnInvalid: TypeAlias = Literal["raise", "drop"]
 ContextSource: TypeAlias = SelfDescribingJson | Callable[[Event], SelfDescribingJson | None]
 
-logger = logging.getLogger("snowplow_tracker")
-
 TRACKER_VERSION: Final = f"py-{__version__}"
-_DISABLED: Final = Receipt("", "tracking is disabled")
 _FLAT_FORM_WARNING: Final = (
     "unstructured events go out in the flat form of 2013, which today's enrichment refuses; set "
     "event_vendor='com.acme' on the tracker to send them as self-describing events"
 )
-
-
-class EventOptions(TypedDict, total=False):
-    """What every ``track_*`` method takes by keyword, see `snowplow_tracker.events.Event`."""
-
-    context: Sequence[SelfDescribingJson] | None
-    true_timestamp: float | None
-    event_subject: Subject | None
 
 
 class TrackerOptions(EmitterOptions, total=False):
@@ -80,26 +66,7 @@ class TrackerOptions(EmitterOptions, total=False):
     on_invalid: OnInvalid
 
 
-def _public_call(method: Callable[Concatenate[Tracker, P], Receipt]) -> Callable[Concatenate[Tracker, P], Receipt]:
-    """A ``track_*`` method: nothing while disabled, and errors that name the method the caller used."""
-    where = f"Tracker.{method.__name__.lstrip('_')}"
-
-    @wraps(method)
-    def call(self: Tracker, *args: P.args, **kwargs: P.kwargs) -> Receipt:
-        if self._disabled:
-            return self._refuse_disabled()
-        try:
-            return method(self, *args, **kwargs)
-        except ValidationError as error:
-            return self._invalid(error.within(where))
-        except TypeError:
-            refuse_unknown(where, kwargs, [*list(signature(method).parameters)[1:-1], *EventOptions.__annotations__])
-            raise
-
-    return call  # type: ignore[return-value]  # `wraps` loses that self is positional
-
-
-class Tracker:
+class Tracker(CatalogueCalls, EcommerceCalls):
     """Sends events about one application to one or more collectors, without its caller noticing.
 
     Make one with `Tracker.hostname` or `Tracker.cloudfront`, or by hand from emitters. Each tracker is sandboxed: two
@@ -135,23 +102,26 @@ class Tracker:
         anonymous: bool = False,
     ) -> None:
         try:
-            _check_tracker(namespace, subject, app_id, encode_base64, json_encoder, event_vendor, on_invalid, anonymous)
+            check_option("namespace", namespace)
+            check_option("subject", subject)
+            check_option("app_id", app_id)
+            check_option("encode_base64", encode_base64)
+            check_option("json_encoder", json_encoder)
+            check_option("event_vendor", event_vendor)
+            check_option("on_invalid", on_invalid)
+            check_option("anonymous", anonymous)
             self._emitters = [_as_emitter(emitter) for emitter in _as_list(emitters)]
         except ValidationError as error:
             raise error.within("Tracker") from None
+        super().__init__(drop_invalid=on_invalid == "drop")
         self._namespace, self._app_id = namespace, app_id
         self._subject = subject or Subject()
         self._form = JsonForm(encode_base64, json_encoder)
         self._event_vendor = event_vendor
-        self._drop_invalid = on_invalid == "drop"
         self._anonymous = anonymous
         self._contexts: list[tuple[ContextSource, bytes | None]] = []
         self._last_head: tuple[bytes, object, bytes] = (b"", None, b"")
-        self._count_anew()
         lifecycle.start_anew_after_fork(self, Tracker._count_anew)
-        self._told: set[str] = set()
-        self._off_from_outside = os.environ.get("SNOWPLOW_DISABLED", "").strip().lower() not in ("", "0", "false", "no")
-        self._disabled = self._off_from_outside
         self._look_plain()
         self._encode_head()
         self._use_emitters()
@@ -188,8 +158,8 @@ class Tracker:
     @classmethod
     def _made_for(cls, method: str, argument: str, host: str, options: Any) -> Tracker:
         where = f"Tracker.{method}"
-        refuse_unknown(where, options, (*_OWN_OPTIONS, *SETTING_NAMES[1:]))
-        own = {name: value for name, value in options.items() if name in _OWN_OPTIONS}
+        refuse_unknown(where, options, (*OPTION_NAMES, *SETTING_NAMES[1:]))
+        own = {name: value for name, value in options.items() if name in OPTION_NAMES}
         settings = {name: value for name, value in options.items() if name in SETTING_NAMES}
         try:
             # A bad option of the tracker must not leave an emitter behind.
@@ -239,7 +209,7 @@ class Tracker:
     def set_app_id(self, app_id: str | None) -> Tracker:
         """Set the application's id, at most 255 characters (protocol: ``aid``)."""
         try:
-            _check_optional("app_id", app_id, 255)
+            check_option("app_id", app_id)
         except ValidationError as error:
             self._invalid_setting(error.within("Tracker.set_app_id"))
         else:
@@ -259,7 +229,10 @@ class Tracker:
 
     def set_subject(self, subject: Subject | None) -> Tracker:
         """Set who the events are about from now on; None for nobody in particular."""
-        _check_subject("Tracker.set_subject", subject)
+        try:
+            check_option("subject", subject)
+        except ValidationError as error:
+            raise error.within("Tracker.set_subject") from None
         self._subject = subject or Subject()
         return self
 
@@ -269,7 +242,7 @@ class Tracker:
 
     # --- tracking ------------------------------------------------------------------------------------------------
 
-    @_public_call
+    @public_call
     def track_page_view(
         self,
         page_url: str,
@@ -281,7 +254,7 @@ class Tracker:
         """Track that a page was seen, see `PageView`."""
         return self._track(PageView(page_url, page_title, referrer).carrying(tstamp, more))
 
-    @_public_call
+    @public_call
     def track_page_ping(
         self,
         page_url: str,
@@ -305,14 +278,14 @@ class Tracker:
         property: str | None = None,
         value: Number | None = None,
         tstamp: Tstamp | None = None,
-        *,
+        *surplus: NoReturn,
         property_: str | None = None,
         **more: Unpack[EventOptions],
     ) -> Receipt:
         """Track something that fits into five fields, see `StructuredEvent`; *property_* is the official *property*."""
         detail = property if property_ is None else property_
         # The call that games make every frame; the long way below is the rule, and takes 4.2 µs for this one's 2.6.
-        if tstamp is None and not more and self._plain:
+        if tstamp is None and not more and self._plain and not surplus:
             pairs = plain_struct_pairs(category, action, label, detail, value)
             if pairs is not None:
                 lifecycle.check_process()
@@ -321,9 +294,9 @@ class Tracker:
                 encoded = fragment(self._head(self._subject), pairs)
                 if len(encoded) <= self._certain_bytes:
                     return Receipt(event_id, self._emit(encoded))
-        return self._track_struct_event(category, action, label, detail, value, tstamp, **more)
+        return self._track_struct_event(category, action, label, detail, value, tstamp, *surplus, **more)
 
-    @_public_call
+    @public_call
     def _track_struct_event(
         self,
         category: str,
@@ -336,97 +309,29 @@ class Tracker:
     ) -> Receipt:
         return self._track(StructuredEvent(category, action, label, property, value).carrying(tstamp, more))
 
-    @_public_call
-    def track_ecommerce_transaction(
-        self,
-        order_id: str,
-        tr_affiliation: str | None,
-        tr_total_value: Number,
-        tr_tax_value: Number | None = None,
-        tr_shipping: Number | None = None,
-        tr_city: str | None = None,
-        tr_state: str | None = None,
-        tr_country: str | None = None,
-        tstamp: Tstamp | None = None,
-        *,
-        currency: str | None = None,
-        items: Sequence[dict[str, Any]] | None = None,
-        **more: Unpack[EventOptions],
-    ) -> Receipt:
-        """Track an order, see `EcommerceTransaction`, and its lines.
-
-        Args:
-            items: One dict a line: ``sku``, ``price`` and ``quantity``, and where known ``name`` and ``category``. All
-                are valid, or nothing is tracked; they share the order's times.
-
-        Returns:
-            The transaction's receipt; false also if an item was not taken.
-        """
-        transaction = EcommerceTransaction(
-            order_id, tr_affiliation, tr_total_value, tr_tax_value, tr_shipping, tr_city, tr_state, tr_country,
-            currency=currency, tstamp=tstamp if tstamp is not None else time(), **more,
-        )  # fmt: skip
-        lines = [_item(transaction, number, item) for number, item in enumerate(_item_list(items))]
-        return self._track_all([transaction, *lines])
-
-    @_public_call
-    def track_ecommerce_transaction_item(
-        self,
-        ti_id: str,
-        ti_sku: str,
-        ti_name: str | None,
-        ti_category: str | None,
-        ti_price: Number,
-        ti_quantity: int,
-        tstamp: Tstamp | None = None,
-        *,
-        currency: str | None = None,
-        **more: Unpack[EventOptions],
-    ) -> Receipt:
-        """Track one line of an order, see `EcommerceTransactionItem`."""
-        return self._track(
-            EcommerceTransactionItem(
-                ti_id, ti_sku, ti_name, ti_category, ti_price, ti_quantity, currency=currency, tstamp=tstamp, **more
-            )
-        )
-
-    @_public_call
-    def track_screen_view(
-        self,
-        name: str,
-        id: str | None = None,
-        tstamp: Tstamp | None = None,
-        *,
-        id_: str | None = None,
-        **more: Unpack[EventOptions],
-    ) -> Receipt:
-        """Track that a screen was seen, see `DesktopScreenView`; *id_* is the official name of *id*."""
-        return self._track(DesktopScreenView(name, id if id_ is None else id_).carrying(tstamp, more))
-
-    @_public_call
+    @public_call
     def track_unstruct_event(
         self,
-        name: str | SelfDescribingJson,
+        name: str | SelfDescribingJson | None = None,
         properties: dict[str, Any] | None = None,
         tstamp: Tstamp | None = None,
+        *,
+        event_json: SelfDescribingJson | None = None,
         **more: Unpack[EventOptions],
     ) -> Receipt:
         """Track an event of your own with flat properties, see `UnstructEvent`, or as later releases had it,
-        self-describing.
+        self-describing: a `SelfDescribingJson`, which is *event_json* by its official name.
 
         With ``event_vendor`` on the tracker it goes out as the self-describing event
         ``iglu:<vendor>/<name>/jsonschema/1-0-0``. Without, as 2013's trackers sent it, which today's enrichment
         refuses: the first one warns (`UserWarning`), after it was queued.
         """
-        if isinstance(name, SelfDescribingJson):
-            if properties is not None:
-                raise invalid(
-                    "properties",
-                    "left off beside a SelfDescribingJson",
-                    properties,
-                    "contexts go by keyword: context=[…]",
-                )
-            return self._track(SelfDescribing(name).carrying(tstamp, more))
+        described = name if event_json is None else event_json
+        if not isinstance(described, str) and properties is None:
+            return self._track(SelfDescribing(described).carrying(tstamp, more))  # type: ignore[arg-type]
+        if isinstance(described, SelfDescribingJson):
+            hint = "contexts go by keyword: context=[…]"
+            raise invalid("properties", "left off beside a SelfDescribingJson", properties, hint)
         receipt = self._track(
             UnstructEvent(name, properties, self._event_vendor, tstamp=tstamp, **more)  # type: ignore[arg-type]
         )
@@ -435,7 +340,7 @@ class Tracker:
             warnings.warn(_FLAT_FORM_WARNING, UserWarning, stacklevel=3)
         return receipt
 
-    @_public_call
+    @public_call
     def track_self_describing_event(
         self,
         event: SelfDescribingJson | None = None,
@@ -448,10 +353,10 @@ class Tracker:
         described = event if event_json is None else event_json
         return self._track(SelfDescribing(described).carrying(tstamp, more))  # type: ignore[arg-type]
 
-    @_public_call
+    @public_call
     def track(self, event: Event) -> Receipt:
         """Track an event object."""
-        if not isinstance(event, Event):
+        if not isinstance(event, Event) or type(event) is Event:
             raise invalid("event", "an event, such as PageView(…)", event)
         return self._track(event)
 
@@ -461,7 +366,6 @@ class Tracker:
         return Receipt(event_id, self._emit(encoded))
 
     def _track_all(self, events: Sequence[Event]) -> Receipt:
-        """Encode every event, then hand all of them over; the first one's receipt, false if any was not taken."""
         lifecycle.check_process()
         encoded = [self._encode(event) for event in events]
         messages = [self._emit(fragment) for _, fragment in encoded]
@@ -566,36 +470,6 @@ class Tracker:
         """Track again; without effect while the environment says ``SNOWPLOW_DISABLED=1``."""
         self._disabled = self._off_from_outside
         self._look_plain()
-
-    def _refuse_disabled(self) -> Receipt:
-        with self._lock:
-            self._counters.refuse("disabled")
-        return _DISABLED
-
-    def _count_anew(self) -> None:
-        """Count from zero in a child process, under a lock that no thread of the parent can hold."""
-        self._counters, self._lock = Counters(), threading.RLock()
-
-    # --- bad arguments -------------------------------------------------------------------------------------------
-
-    def _invalid(self, error: ValidationError) -> Receipt:
-        if not self._drop_invalid:
-            raise error from None
-        with self._lock:
-            self._counters.refuse("invalid")
-        self._log_once(error)
-        return Receipt(new_event_id(), str(error))
-
-    def _invalid_setting(self, error: ValidationError) -> None:
-        if not self._drop_invalid:
-            raise error from None
-        self._log_once(error)
-
-    def _log_once(self, error: ValidationError) -> None:
-        if error.where not in self._told:
-            self._told.add(error.where)
-            with contextlib.suppress(Exception):  # a handler that raises must not reach who asked for silence
-                logger.warning("%s(): %s; dropped, and further ones like it are not logged", error.where, error.rule)
 
     # --- emitters ------------------------------------------------------------------------------------------------
 
@@ -705,42 +579,44 @@ class Tracker:
         return time_ns() // 1_000_000 if tstamp is None else int(tstamp)
 
 
-_OWN_OPTIONS: Final = (
-    *list(signature(Tracker.__init__).parameters)[1:2],
-    *list(signature(Tracker.__init__).parameters)[3:],
-)
+OPTION_NAMES: Final = tuple(name for name in signature(Tracker).parameters if name != "emitters")
 
 
-def _check_tracker(
-    namespace: Any,
-    subject: Any,
-    app_id: Any,
-    encode_base64: Any,
-    json_encoder: Any,
-    event_vendor: Any,
-    on_invalid: Any,
-    anonymous: Any,
-) -> None:
-    _check_optional("namespace", namespace, 128)
-    _check_optional("app_id", app_id, 255)
-    _check_subject("Tracker", subject)
-    check_flag("encode_base64", encode_base64)
-    check_flag("anonymous", anonymous)
-    one_of(("raise", "drop"))("on_invalid", on_invalid)
-    if json_encoder is not None and not callable(json_encoder):
-        raise invalid("json_encoder", "a function or None", json_encoder)
-    if event_vendor is not None:
-        check_event_vendor("event_vendor", event_vendor)
+def check_option(name: str, value: Any) -> None:
+    """Raise `ValidationError` for a value that an option of `Tracker` can't have."""
+    _OPTION_CHECKS[name](name, value)
 
 
-def _check_optional(argument: str, value: Any, limit: int) -> None:
-    if value is not None:
-        check_text(argument, value, limit)
+def _optional(check: Check) -> Check:
+    return lambda argument, value: None if value is None else check(argument, value)
 
 
-def _check_subject(where: str, subject: Any) -> None:
-    if subject is not None and not isinstance(subject, Subject):
-        raise invalid("subject", "a Subject or None", subject).within(where)
+def _check_subject(argument: str, value: Any) -> None:
+    if not isinstance(value, Subject):
+        raise invalid(argument, "a Subject or None", value)
+
+
+def _check_namespace(argument: str, value: Any) -> None:
+    if isinstance(value, Emitter):
+        raise invalid(argument, "text", value, "the namespace comes first: Tracker('my-game', emitter)")
+    check_text(argument, value, 128)
+
+
+def _check_encoder(argument: str, value: Any) -> None:
+    if not callable(value):
+        raise invalid(argument, "a function or None", value)
+
+
+_OPTION_CHECKS: Final[dict[str, Check]] = {
+    "namespace": _optional(_check_namespace),
+    "app_id": _optional(partial(check_text, limit=255)),
+    "subject": _optional(_check_subject),
+    "encode_base64": check_flag,
+    "json_encoder": _optional(_check_encoder),
+    "event_vendor": _optional(check_event_vendor),
+    "on_invalid": one_of(("raise", "drop")),
+    "anonymous": check_flag,
+}
 
 
 def _as_list(emitters: Any) -> list[Any]:
@@ -757,38 +633,6 @@ def _as_emitter(emitter: Any) -> Any:
         return ForeignEmitter(emitter)
     hint = "make one: Emitter('collector.acme.com')" if isinstance(emitter, str) else ""
     raise invalid("emitters", "an Emitter, or an object with input(payload) and flush()", emitter, hint)
-
-
-_ITEM_KEYS: Final = ("sku", "price", "quantity", "name", "category")
-
-
-def _item_list(items: Any) -> Sequence[Any]:
-    if items is None:
-        return ()
-    if not isinstance(items, (list, tuple)):
-        raise invalid("items", "a list of dicts", items)
-    return items
-
-
-def _item(transaction: EcommerceTransaction, number: int, item: Any) -> EcommerceTransactionItem:
-    """One of ``items=``, as an event that shares the order's id, currency, times, contexts and subject."""
-    argument = f"items[{number}]"
-    if not isinstance(item, dict):
-        raise invalid(argument, f"a dict of {', '.join(_ITEM_KEYS)}", item)
-    for key in item:
-        if key not in _ITEM_KEYS:
-            raise invalid(argument, f"a dict of {', '.join(_ITEM_KEYS)} and nothing else", key)
-    for key in _ITEM_KEYS[:3]:
-        if key not in item:
-            raise invalid(argument, f"a dict with {', '.join(_ITEM_KEYS[:3])}; {key!r} is missing", item)
-    try:
-        return EcommerceTransactionItem(
-            transaction.order_id, item["sku"], item.get("name"), item.get("category"), item["price"], item["quantity"],
-            currency=transaction.currency, tstamp=transaction.tstamp, true_timestamp=transaction.true_timestamp,
-            context=transaction.context, event_subject=transaction.event_subject,
-        )  # fmt: skip
-    except ValidationError as error:
-        raise ValidationError(f"{argument}: {error.problem}", f"{argument}: {error.rule}") from None
 
 
 def _left(timeout: Any, start: float) -> Any:

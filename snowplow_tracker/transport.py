@@ -27,6 +27,7 @@ import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
 from snowplow_tracker.payload import get_query, post_body
+from snowplow_tracker.trouble import words
 from snowplow_tracker.validators import invalid
 
 POST_PATH: Final = "/com.snowplowanalytics.snowplow/tp2"
@@ -43,8 +44,7 @@ class Result:
 
     Attributes:
         status: The HTTP status, or None if no answer came.
-        error: The type of what went wrong, if no answer came. Never its text: that may hold a GET URL, that is, an
-            event.
+        error: What went wrong, if no answer came, by `snowplow_tracker.trouble.words`.
         retry_after_s: How long the collector asked to be left alone, in seconds.
         location: Scheme and host that a redirect pointed to.
         requests: How many requests it took: 2 where an idle connection turned out to be closed.
@@ -333,7 +333,7 @@ class _HttpTransport:
 
     def _failed(self, error: Exception) -> Result:
         self._connection.warm = False
-        return Result(error=type(error).__name__)
+        return Result(error=words(error, self.url.partition(":")[0]))
 
     def _attempt(self, events: Sequence[bytes], remaining_s: float | None, requests: int) -> Result:
         response = self._exchange(events, sent_at_ms=time_ns() // 1_000_000, timeout=self._time_outs(remaining_s))

@@ -47,7 +47,7 @@ def describe(value: object) -> str:
     return shown if value is None else f"{shown} ({type(value).__name__})"
 
 
-def invalid(argument: str, expected: str, value: object, hint: str = "") -> ValidationError:
+def invalid(argument: str, expected: str, value: object, hint: str = "", *, write: str = "") -> ValidationError:
     """The one wording of an argument error.
 
     Args:
@@ -55,10 +55,12 @@ def invalid(argument: str, expected: str, value: object, hint: str = "") -> Vali
         expected: Completes "must be …".
         value: What came.
         hint: The way out, if there is one.
+        write: What to write instead, with the value; shown to the caller and not logged.
     """
     rule = f"'{argument.rstrip('_')}' must be {expected}"
     tail = f"; {hint}" if hint else ""
-    return ValidationError(f"{rule}, got {describe(value)}{tail}", rule + tail)
+    line = f"; write {write}" if write else ""
+    return ValidationError(f"{rule}, got {describe(value)}{tail}{line}", rule + tail)
 
 
 # --- text ------------------------------------------------------------------------------------------------------
@@ -267,8 +269,9 @@ def tstamp_ms(argument: str, value: Any) -> int:
     if not _is_finite(value):
         raise invalid(argument, expected, value)
     if value >= SECONDS_LIMIT:
-        hint = "divide by 1000, or if it is the event's true time pass it by keyword: true_timestamp="
-        raise invalid(argument, "in seconds since the epoch; this looks like milliseconds", value, hint)
+        rule = "in seconds since the epoch; this looks like milliseconds"
+        hint = "divide by 1000, or pass it by keyword if it is the event's true time"
+        raise invalid(argument, rule, value, hint, write=f"true_timestamp={value!r}")
     if value <= 0:
         raise invalid(argument, f"positive: {expected}", value)
     milliseconds: int = round(value * 1000)

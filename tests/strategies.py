@@ -70,6 +70,17 @@ def texts(limit: int = 255, *, min_size: int = 0) -> st.SearchStrategy[str]:
     return (several | _AWKWARD_TEXTS).filter(lambda text: utf16_length(text) <= limit)
 
 
+def limit_texts(limit: int) -> st.SearchStrategy[str]:
+    """Text that is exactly as long as an argument may be, of a few awkward characters again and again."""
+
+    def filled(piece: str) -> str:
+        text = piece * (limit // utf16_length(piece)) if utf16_length(piece) > 0 else ""
+        return text + "x" * (limit - utf16_length(text))
+
+    pieces = st.text(_ARGUMENT_CHARACTERS, min_size=1, max_size=8) | _AWKWARD_TEXTS
+    return pieces.map(filled).filter(lambda text: bool(text.strip("\n")))
+
+
 def required_texts(limit: int = 255) -> st.SearchStrategy[str]:
     """`texts` that say something."""
     return texts(limit, min_size=1).filter(lambda text: bool(text.strip("\n")))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
+from redis_servers import needs_redis
 
-from benchmarks import report
+from benchmarks import bench_redis, report
 from benchmarks.__main__ import measure_and_write
 from benchmarks.bench_call import HISTOGRAM_EDGES_US, pairs_of_the_event
 from benchmarks.floors import WIRE_PAIRS, RawSender, body_of, honest_call, physical_call
-from benchmarks.run import MeasuredProcessFailed, environment, measure
+from benchmarks.run import REPOSITORY, MeasuredProcessFailed, environment, measure
 from benchmarks.samples import histogram, percentile, percentiles, summary
 from benchmarks.sink import SinkProcess
 from benchmarks.suite import TINY, in_turns
@@ -45,6 +49,27 @@ def test_the_table_has_a_row_for_each_target_and_says_what_was_not_measured(quic
     assert all(row["verdict"] in ("met", "missed", "not measured") for row in result["rows"])
     text = (quick_run / "results.md").read_text()
     assert all(row["what"] in text for row in result["rows"])
+
+
+def test_the_way_by_redis_is_measured_with_1_2_and_4_forwarders(quick_run: Path) -> None:
+    needs_redis()
+    found = json.loads((quick_run / "results.json").read_text())["found"]["redis"]
+
+    assert list(found) == ["1", "2", "4"]
+    assert all(sum(one["shares"]) == pytest.approx(1) for rounds in found.values() for one in rounds)
+    assert "| 4 |" in bench_redis.markdown(found)
+
+
+def test_without_a_redis_server_the_benchmarks_say_so_and_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("REDIS_SERVER", raising=False)
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    found = bench_redis.measure_all(1, 10)
+    assert found is None
+    assert "redis-server is not installed" in capsys.readouterr().err
+    assert bench_redis.markdown(found) == bench_redis.MISSING
 
 
 def test_the_benchmarked_event_has_14_pairs_and_the_floors_encode_the_same() -> None:
@@ -138,3 +163,13 @@ def test_a_table_shows_the_spread_beside_the_median() -> None:
 
     assert told == {"median": 2.0, "min": 1.0, "max": 3.0, "rounds": [3.0, 1.0, 2.0]}
     assert report.shown(told, "ms") == "2.00 ms [1.00 to 3.00]"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_short_soak_ends_with_every_id_where_the_statistics_say_it_is() -> None:
+    command = [sys.executable, "-m", "benchmarks.soak", "--seconds", "2"]
+    ended = subprocess.run(
+        command, cwd=REPOSITORY, env=processes.environment(), capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count("\nok ") == 7

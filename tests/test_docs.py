@@ -1,11 +1,16 @@
-"""The documentation is true: its Python runs, its links lead somewhere, its tables agree with the code."""
+"""The documentation is true: its Python runs, its links lead somewhere, its tables agree with the code.
+
+The pages about web frameworks run in `make test-once`, which has the frameworks; so does the building of the site.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
+import urllib.request
 import xml.etree.ElementTree as ElementTree
 from inspect import signature
 from pathlib import Path
@@ -13,18 +18,19 @@ from typing import Any
 
 import attrs
 import pytest
-from processes import ROOT, environment
+from processes import ROOT, environment, wait_until
 
 from snowplow_tracker import Tracker
 from snowplow_tracker.outcomes import REASONS
 from snowplow_tracker.settings import EmitterSettings
 from snowplow_tracker.testing import LocalCollector
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 FRONT_PAGES = [ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| `(\w+)` \| `([^`]+)` \|", re.MULTILINE)
 LOCAL = "http://127.0.0.1:9090"
+NEED_A_FRAMEWORK = ("django.md", "fastapi.md", "flask.md")
 
 
 def program(page: Path) -> str:
@@ -55,12 +61,95 @@ def test_the_python_blocks_of_a_page_run_as_they_stand(page: Path) -> None:
         assert collector.bad == []
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if has_tests(page)], ids=lambda page: page.name)
+def pages_with_tests() -> list[Any]:
+    pages = [page for page in PAGES if has_tests(page)]
+    return [pytest.param(page, marks=[pytest.mark.once] * (page.name in NEED_A_FRAMEWORK)) for page in pages]
+
+
+@pytest.mark.parametrize("page", pages_with_tests(), ids=lambda page: page.name)
 def test_the_tests_of_a_page_pass_as_they_stand(page: Path, tmp_path: Path) -> None:
-    file = tmp_path / "test_page.py"
-    file.write_text(program(page), encoding="utf-8")
-    ended = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "setup.cfg"), str(file))
+    with LocalCollector() as collector:
+        file = tmp_path / "test_page.py"
+        file.write_text(program(page).replace(LOCAL, collector.url), encoding="utf-8")
+        ended = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "setup.cfg"), str(file))
     assert ended.returncode == 0, ended.stdout
+    assert re.search(r"\b[1-9]\d* passed", ended.stdout)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("page", "server", "port", "ready"),
+    [
+        ("flask.md", "gunicorn", "--bind=127.0.0.1:0", "Booting worker"),
+        ("fastapi.md", "uvicorn", "--port=0", "startup complete"),
+    ],
+)
+def test_the_command_of_a_page_serves_its_application(
+    page: str, server: str, port: str, ready: str, tmp_path: Path
+) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    command = re.findall(rf"`({server} [^`]+)` serves it", text)[0]
+    log = tmp_path / "log"
+    with LocalCollector() as collector, log.open("wb") as stream:
+        (tmp_path / "app.py").write_text(BLOCK.findall(text)[0].replace(LOCAL, collector.url), encoding="utf-8")
+        arguments = [sys.executable, "-m", *shlex.split(command), port]
+        with subprocess.Popen(arguments, cwd=tmp_path, stdout=stream, stderr=stream, env=environment()) as process:
+            try:
+                wait_until(lambda: ready in log.read_text("utf-8"), 60, f"{server} to be ready")
+                address = re.findall(r"(?:Listening at:|running on) (http://\S+)", log.read_text("utf-8"))[0]
+                asked = urllib.request.Request(f"{address}/orders/sword", method="POST", headers={"X-User": "user-1"})
+                with urllib.request.urlopen(asked, timeout=60) as answer:
+                    assert answer.status == 201
+            finally:
+                process.terminate()
+        collector.assert_tracked(e="se", se_la="sword", uid="user-1", p="srv")
+
+
+def without_ids(text: str) -> list[list[str]]:
+    """The words of each line, whatever their columns, without event ids."""
+    return [re.sub(r"\b[0-9a-f]{8}-\S+", "id", line).split() for line in text.splitlines()]
+
+
+def test_the_quickstart_works_word_for_word(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "quickstart.md").read_text("utf-8")
+    assert "    python -m snowplow_tracker.collector\n" in text
+    seen, refused = re.findall(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    printed = tmp_path / "collector"
+    command = [sys.executable, "-u", "-m", "snowplow_tracker.collector", "--port", "0"]
+    with (
+        printed.open("wb") as stream,
+        subprocess.Popen(command, cwd=ROOT, stdout=stream, env=environment()) as collector,
+    ):
+        try:
+            wait_until(lambda: "http://" in printed.read_text("utf-8"), 20, "the collector's address")
+            address = printed.read_text("utf-8").split()[0]
+            ended = run_python("-W", "error", "-c", program(ROOT / "docs" / "quickstart.md").replace(LOCAL, address))
+            lines = [line for line in without_ids(seen) if line]
+            wait_until(lambda: without_ids(printed.read_text("utf-8"))[1:] == lines, 20, f"{lines}")
+        finally:
+            collector.terminate()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == ["FlushResult(delivered=3, dropped=0, remaining=0)", "3", refused.strip()]
+
+
+@pytest.mark.once
+def test_the_site_is_built_without_a_warning_and_asks_nobody_else() -> None:
+    # Strict: a warning is an exit status.
+    ended = subprocess.run(["make", "docs"], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=400, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    loading = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=[\"']?https?://[^>]*>")
+    pages = {page.name: loading.findall(page.read_text("utf-8")) for page in (ROOT / "site").rglob("*.html")}
+    assert len(pages) > 20
+    assert {name: found for name, found in pages.items() if found} == {}
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
+    for page in (ROOT / "docs").rglob("*.md"):
+        name = page.relative_to(ROOT / "docs").as_posix()
+        assert re.search(rf"^ +- (?:[^#:]+: )?{re.escape(name)}$", navigation, re.MULTILINE), (
+            f"{name} is not in mkdocs.yml"
+        )
 
 
 @pytest.mark.parametrize("page", [*FRONT_PAGES, *PAGES], ids=lambda page: page.name)
@@ -73,7 +162,7 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
 def test_what_a_page_tells_to_run_exists(page: Path) -> None:
     text = page.read_text("utf-8")
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    assert set(re.findall(r"make ((?:demo|test|lint|bench|docs)[\w-]*)", text)) <= targets
+    assert set(re.findall(r"make ((?:audit|bench|demo|dist|docs|lint|test)[\w-]*)", text)) <= targets
     for module in re.findall(r"python -m ((?:examples|snowplow_tracker)[\w.]*\w)", text):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module

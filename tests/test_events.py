@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import given, settings
 from strategies import STRUCTURED_EVENTS
@@ -166,7 +165,7 @@ def test_a_structured_event_arrives_as_it_was_passed(event: StructuredEvent) -> 
 
 
 def test_an_event_is_frozen() -> None:
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+    with pytest.raises(AttributeError, match=r"attrs\.evolve"):
         StructuredEvent("a", "b").category = "c"  # type: ignore[misc]
 
 

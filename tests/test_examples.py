@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +21,12 @@ NOBODY_LISTENS = "http://127.0.0.1:1"
 SCORES = "player,level,score,played_at\np1,3,100,1763900000\np2,4,250,1763900060.5\n"
 
 
-def run_example(name: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def run_example(
+    name: str, *arguments: str, stdin: str = "", changes: dict[str, str | None] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", f"examples.{name}", *arguments]
     return subprocess.run(
-        command, cwd=ROOT, input=stdin, capture_output=True, encoding="utf-8", timeout=60, env=environment()
+        command, cwd=ROOT, input=stdin, capture_output=True, encoding="utf-8", timeout=60, env=environment(changes)
     )
 
 
@@ -88,6 +92,18 @@ def test_what_the_game_tracks_is_what_the_collector_takes() -> None:
         assert f"{len(collector.events)} tracked, {len(collector.events)} delivered" in last
 
 
+def test_a_watched_game_opens_the_collectors_page_and_prints_its_address(tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    os.chmod(browser, 0o755)
+    with LocalCollector() as collector:
+        arguments = ("--seconds", "0.5", "--collector", collector.url, "--watch")
+        ended = run_example("game", *arguments, changes={"BROWSER": f"{browser} %s"})
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"The events as they arrive: {collector.url}\n")
+    assert (tmp_path / "opened").read_text() == f"{collector.url}\n"
+
+
 def test_a_game_without_a_collector_plays_on_and_says_what_was_lost() -> None:
     ended = run_example("game", "--seconds", "0.5", "--collector", NOBODY_LISTENS)
     assert ended.returncode == 1
@@ -132,3 +148,12 @@ def test_the_batch_script_fails_when_events_did_not_arrive() -> None:
     ended = run_example("batch_script", "-", "--collector", NOBODY_LISTENS, "--patience", "0.2", stdin=SCORES)
     assert ended.returncode == 1
     assert "delivered 0, dropped 2" in ended.stdout
+
+
+def test_the_unit_tests_that_a_user_may_copy_pass() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "setup.cfg", "examples/test_shop.py"],
+        cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60, env=environment(),
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "4 passed" in ended.stdout

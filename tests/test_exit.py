@@ -168,13 +168,27 @@ def assert_each_once(events: list[dict[str, Any]], count: int) -> None:
     assert len({event["eid"] for event in events}) == count
 
 
+def run_and_exit_in_time(script: str, collector: LocalCollector, status: int = 0) -> Finished:
+    """Run a script that has to be gone within `EXIT_S`.
+
+    How long an exit takes is the machine's doing as well as ours, and a busy one gets two more attempts: what hangs,
+    waits for a time-out or works too much does so every time.
+    """
+    for _ in range(3):
+        collector.reset()
+        finished = run(script, collector.url, status=status)
+        if finished.exit_seconds < EXIT_S:
+            break
+    assert finished.exit_seconds < EXIT_S
+    return finished
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_everything_tracked_is_delivered_when_a_script_ends_without_a_flush(
     ending: str, collector: LocalCollector
 ) -> None:
-    finished = run(ENDINGS[ending], collector.url)
+    finished = run_and_exit_in_time(ENDINGS[ending], collector)
     assert_each_once(collector.events, 250)
-    assert finished.exit_seconds < EXIT_S
     # Python itself reports an exception in an atexit handler; nothing else is to be seen.
     assert finished.stderr == "" or ("sys.exit(0)" in ENDINGS[ending] and finished.stderr.count("Traceback") == 1)
 
@@ -187,9 +201,8 @@ def test_events_are_delivered_after_an_uncaught_exception(collector: LocalCollec
         last_words()
         raise KeyError("a bug in the game")
     """
-    finished = run(script, collector.url, status=1)
+    finished = run_and_exit_in_time(script, collector, status=1)
     assert_each_once(collector.events, 250)
-    assert finished.exit_seconds < EXIT_S
     assert "a bug in the game" in finished.stderr
 
 
@@ -201,9 +214,8 @@ def test_an_event_tracked_in_the_excepthook_is_delivered(collector: LocalCollect
         last_words()
         raise KeyError("a bug in the game")
     """
-    finished = run(script, collector.url, status=1)
+    run_and_exit_in_time(script, collector, status=1)
     assert_each_once(collector.events, 250)
-    assert finished.exit_seconds < EXIT_S
 
 
 def test_the_exit_status_is_the_scripts_own(collector: LocalCollector) -> None:
@@ -234,9 +246,8 @@ def test_a_thread_that_goes_on_after_main_loses_nothing(first: str, collector: L
         if {first == "in main"}:
             t.track_page_view("https://example.com/first")
     """
-    finished = run(script, collector.url)
+    finished = run_and_exit_in_time(script, collector)
     assert_each_once(collector.events, 251 if first == "in main" else 250)
-    assert finished.exit_seconds < EXIT_S
     assert finished.stderr == ""
 
 
@@ -273,9 +284,8 @@ STILL_TRACKING: Final = """
 
 
 def test_daemon_threads_that_still_track_do_not_hold_up_the_exit(collector: LocalCollector) -> None:
-    finished = run(STILL_TRACKING, collector.url)
+    run_and_exit_in_time(STILL_TRACKING, collector)
     assert_each_once([event for event in collector.events if event.get("se_la") == "main"], 250)
-    assert finished.exit_seconds < EXIT_S
 
 
 def test_receipts_of_daemon_threads_during_exit_mean_delivered_or_counted(collector: LocalCollector) -> None:
@@ -501,10 +511,9 @@ def test_after_close_there_is_nothing_left_to_do_at_exit(collector: LocalCollect
         say(delivered=result.delivered, threads=[thread.name for thread in threading.enumerate()])
         last_words()
     """
-    finished = run(script, collector.url)
+    finished = run_and_exit_in_time(script, collector)
     assert finished.fact("delivered") == 250
     assert finished.fact("threads") == ["MainThread"]
-    assert finished.exit_seconds < EXIT_S
 
 
 @pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="needs fork")

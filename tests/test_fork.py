@@ -6,9 +6,11 @@ import importlib.util
 import json
 import os
 import signal
+import sys
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -570,31 +572,43 @@ def test_workers_of_a_process_pool_executor_deliver(collector: LocalCollector) -
 # --- prefork servers -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(importlib.util.find_spec("gunicorn") is None, reason="gunicorn is not installed")
-def test_workers_of_a_preloaded_gunicorn_app_each_deliver_their_requests(collector: LocalCollector) -> None:
-    script = """
-    import subprocess
-    folder = os.path.dirname(os.path.abspath(__file__))
-    with open(os.path.join(folder, "game.py"), "w") as app:
+PREFORK_APP: Final = """
+import os
+from snowplow_tracker import Tracker
+t = Tracker.hostname(os.environ["COLLECTOR"])
+t.track_struct_event("test", "track", "preload")
+def app(environ, start_response):
+    t.track_struct_event("test", "track", f"worker {os.getpid()}")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+application = app
+"""
+
+
+def serving(command: str) -> str:
+    """A script that becomes the server of `PREFORK_APP`."""
+    return f"""
+    os.chdir(os.path.dirname(os.path.abspath(__file__)))
+    with open("game.py", "w") as app:
         app.write(sys.argv[2])
-    os.chdir(folder)
-    options = ["--preload", "-w", "2", "-b", "127.0.0.1:0"]
-    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *options, "game:app"])
+    os.environ["COLLECTOR"] = URL
+    {command}
     """
-    app = (
-        "import os\n"
-        "from snowplow_tracker import Tracker\n"
-        f"t = Tracker.hostname({collector.url!r})\n"
-        "t.track_struct_event('test', 'track', 'preload')\n"
-        "def app(environ, start_response):\n"
-        "    t.track_struct_event('test', 'track', f'worker {os.getpid()}')\n"
-        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
-        "    return [str(os.getpid()).encode()]\n"
-    )
-    with Running(script, collector.url, app) as server:
-        wait_until(lambda: "Listening at: " in server.stderr, 20, "gunicorn to listen")
-        address = server.stderr.split("Listening at: ")[1].split()[0]
-        wait_until(lambda: server.stderr.count("Booting worker") == 2, 20, "two workers")
+
+
+def assert_each_worker_delivers_its_requests(
+    script: str, listening: str, booted: str, collector: LocalCollector
+) -> None:
+    """Run a server with two workers, ask it 60 times, end it, and compare.
+
+    Args:
+        script: From `serving`.
+        listening: What it logs before its address.
+        booted: What it logs for each worker.
+    """
+    with Running(script, collector.url, PREFORK_APP) as server:
+        wait_until(lambda: server.stderr.count(booted) == 2, 20, "two workers")
+        address = "http://" + server.stderr.split(listening)[1].split()[0].removeprefix("http://")
         answers = [urllib.request.urlopen(address, timeout=10).read().decode() for _ in range(60)]
         assert len(child_pids(server.process.pid)) == 2
         server.process.send_signal(signal.SIGTERM)
@@ -604,3 +618,26 @@ def test_workers_of_a_preloaded_gunicorn_app_each_deliver_their_requests(collect
     assert counts.pop("preload") == 1
     assert counts == {f"worker {pid}": answers.count(pid) for pid in set(answers)}
     assert_each_once_over_its_own_connection(collector)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gunicorn") is None, reason="gunicorn is not installed")
+def test_workers_of_a_preloaded_gunicorn_app_each_deliver_their_requests(collector: LocalCollector) -> None:
+    script = serving(
+        'os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "--preload", "-w", "2", "-b", "127.0.0.1:0", '
+        '"game:app"])'
+    )
+    assert_each_worker_delivers_its_requests(script, "Listening at: ", "Booting worker", collector)
+
+
+UWSGI: Final = Path(sys.executable).with_name("uwsgi")
+
+
+@pytest.mark.skipif(not UWSGI.exists(), reason="uWSGI is not installed")
+@pytest.mark.parametrize("threads", ["--enable-threads", "--need-app"], ids=["with threads", "without threads"])
+def test_uwsgi_workers_each_deliver_their_requests_without_fork_hooks(threads: str, collector: LocalCollector) -> None:
+    # It calls Python's hooks after its fork only if told to (--py-call-osafterfork), and here it is not.
+    options = f'"--http-socket", "127.0.0.1:0", "--master", "--processes", "2", "{threads}", "--die-on-term"'
+    script = serving(f'os.execv("{UWSGI}", ["{UWSGI}", {options}, "--wsgi-file", "game.py"])')
+    assert_each_worker_delivers_its_requests(
+        script, "uwsgi socket 0 bound to TCP address ", "spawned uWSGI worker", collector
+    )

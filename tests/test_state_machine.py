@@ -158,6 +158,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.delivered: list[str] = []
         self.given_up: list[str] = []
         self.dropped: Counter[str] = Counter()
+        self.revoked = False
 
     # The worker's side of the model.
 
@@ -212,17 +213,23 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @rule()
     def discard(self) -> None:
-        self.dropped["disabled"] += len(self.queue)
-        assert self.emitter.discard("disabled") == len(self.queue)
+        given_up = len(self.queue) + sum(map(len, self.sending[1:]))
+        assert self.emitter.discard("disabled") == given_up
+        self.dropped["disabled"] += given_up
         self.gone += len(self.queue)
         self.queue.clear()
+        del self.sending[1:]
+        self.revoked = bool(self.sending)  # what is in a request is not repeated
         self.worker_moves()
 
     @precondition(lambda self: self.sending)
     @rule(answer=st.sampled_from([200, 200, 204, 400, 403, 413, 413, 413, 413, 503, None]))
     def answer(self, answer: int | None) -> None:
         batch = self.sending.pop(0)
-        if answer == 413 and len(batch) > 1:
+        revoked, self.revoked = self.revoked, False
+        if revoked and answer not in (200, 204):
+            self.dropped["disabled"] += len(batch)
+        elif answer == 413 and len(batch) > 1:
             middle = len(batch) // 2
             self.sending[:0] = [batch[:middle], batch[middle:]]
         elif answer in (200, 204):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -12,13 +16,32 @@ from servers import ScriptedTransport
 
 from snowplow_tracker import Emitter, MemoryEventStore
 from snowplow_tracker.event_store import EventStore
+from snowplow_tracker.outbox import SQLiteEventStore
 
 CAPACITY: Final = 10
 MAX_BYTES: Final = 1000
 
 # A factory takes `capacity` and `max_bytes` and makes an empty store; a fixture below closes it.
 StoreFactory = Callable[..., EventStore]
-FACTORIES: dict[str, StoreFactory] = {"memory": MemoryEventStore}
+
+
+def outbox(capacity: int, max_bytes: int, **options: Any) -> EventStore:
+    """In a folder that goes with the store, and on a file system in memory if there is one: it is made very often."""
+    shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = tempfile.TemporaryDirectory(prefix="outbox-test-", dir=shm, ignore_cleanup_errors=True)
+    store = SQLiteEventStore(
+        os.path.join(folder.name, "events.db"), max_events=capacity, max_bytes=max_bytes, **options
+    )
+    weakref.finalize(store, folder.cleanup)
+    return store
+
+
+FACTORIES: dict[str, StoreFactory] = {
+    "memory": MemoryEventStore,
+    "written through": outbox,
+    "spilling": partial(outbox, write_through=False),
+    "spilling at once": partial(outbox, write_through=False, memory_events=2),
+}
 
 
 @pytest.fixture(params=FACTORIES)

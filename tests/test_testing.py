@@ -97,7 +97,7 @@ class TestWhatItShows:
         (row,) = collector.bad
         assert row.error_type == "schema_violations"
         assert row.errors == ["se_va must be a decimal number, got 'walrus'"]
-        assert str(row) == "schema_violations: se_va must be a decimal number, got 'walrus'"
+        assert str(row).startswith("schema_violations: se_va must be a decimal number, got 'walrus' (from track_struct")
 
     def test_requests_are_shown_as_they_came(self, collector: LocalCollector) -> None:
         before = time.time()

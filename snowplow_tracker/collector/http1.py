@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 MAX_REQUEST_LINE_BYTES: Final = 20_480
 MAX_HEADER_BYTES: Final = 40_960
@@ -104,13 +104,28 @@ class Request:
     local_host: str = ""
 
 
+class Chunks(Protocol):
+    """A body that is made while it is sent; whoever takes one must close it, read to its end or not."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The pieces, in order."""
+
+    def close(self) -> None:
+        """Give up what the body holds. May be called twice."""
+
+
 @dataclass(slots=True)
 class Response:
-    """One answer; ``Content-Length``, ``Date`` and ``Connection`` are added on the way out."""
+    """One answer; ``Content-Length``, ``Date`` and ``Connection`` are added on the way out.
+
+    Attributes:
+        chunks: A body of unknown length, sent in place of *body*; the end of the connection is its end.
+    """
 
     status: int
     body: bytes = b""
     headers: list[tuple[str, str]] = field(default_factory=list)
+    chunks: Chunks | None = None
 
     def encode(self, *, keep_alive: bool, with_body: bool) -> bytes:
         """The bytes to send.
@@ -125,7 +140,7 @@ class Response:
             phrase = "Scripted"
         lines = [f"HTTP/1.1 {self.status} {phrase}", f"Date: {formatdate(usegmt=True)}"]
         lines += [f"{name}: {value}" for name, value in self.headers]
-        if self.status != HTTPStatus.NO_CONTENT:
+        if self.status != HTTPStatus.NO_CONTENT and self.chunks is None:
             lines.append(f"Content-Length: {len(self.body)}")
         lines.append(f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n")
         bodyless = not with_body or self.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)

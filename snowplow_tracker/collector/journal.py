@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Generic, TypeVar
@@ -34,6 +35,7 @@ class ReceivedRequest:
         event_count: How many events it carried, as far as it could be decoded.
         arrived_at: When it was complete, seconds since the epoch.
         connection_id: The same for all requests of one connection.
+        number: Counts the requests that trackers send, from 1; what comes out of one carries it as well. 0 for others.
     """
 
     method: str
@@ -45,6 +47,7 @@ class ReceivedRequest:
     connection_id: int
     event_count: int = 0
     status: int | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,25 @@ class Counts:
     @property
     def total(self) -> int:
         return self.good + self.bad
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A run of rows, and the state of the journal at the moment it was taken.
+
+    Attributes:
+        generation: Another one after a reset or in another journal: what was read before is no longer there.
+        counts: Everything since the reset.
+        last: The sequence number of the newest row of all.
+        first: The sequence number of the first of *rows*; the others follow without a gap.
+        rows: Oldest first.
+    """
+
+    generation: str
+    counts: Counts
+    last: int
+    first: int
+    rows: list[Row]
 
 
 class Ring(Generic[_Item]):
@@ -88,6 +110,18 @@ class Ring(Generic[_Item]):
         """The *count* newest that are still here, oldest of them first."""
         return [item for _, item in islice(reversed(self._items), count)][::-1]
 
+    def newest_first(self) -> Iterator[_Item]:
+        """All items, the newest first; the ring must not change meanwhile."""
+        return (item for _, item in reversed(self._items))
+
+    def from_end(self, first: int, count: int) -> list[_Item]:
+        """At most *count* items, oldest first, beginning with the one that is the *first* from the end (1 the last)."""
+        last = max(0, first - count)
+        return [item for _, item in islice(reversed(self._items), last, first)][::-1]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
     def clear(self) -> None:
         """Drop everything."""
         self._items.clear()
@@ -108,6 +142,8 @@ class Journal:
         self._requests: Ring[ReceivedRequest] = Ring(MAX_REQUESTS, MAX_REQUEST_BYTES)
         self._counts = Counts()
         self._sequence = 0
+        self._id = uuid.uuid4().hex
+        self._resets = 0
 
     def receive(self, request: ReceivedRequest) -> None:
         """Record a request, before it is answered."""
@@ -135,6 +171,7 @@ class Journal:
             self._rows.clear()
             self._requests.clear()
             self._counts = Counts()
+            self._resets += 1
             self._changed.notify_all()
 
     @property
@@ -173,6 +210,26 @@ class Journal:
         with self._changed:
             self._changed.wait_for(lambda: self._sequence > sequence, timeout_s)
             return self._sequence, self._rows.newest(self._sequence - sequence)
+
+    def excerpt(self, after: int, limit: int) -> Excerpt:
+        """At most *limit* rows that are still kept, the oldest of those whose sequence number is above *after*."""
+        with self._changed:
+            oldest = self._sequence - len(self._rows) + 1
+            first = min(max(after + 1, oldest), self._sequence + 1)
+            rows = self._rows.from_end(self._sequence - first + 1, limit)
+            return Excerpt(f"{self._id}-{self._resets}", self._counts, self._sequence, first, rows)
+
+    def row(self, sequence: int) -> Row | None:
+        """The row with a sequence number, while it is kept."""
+        rows = self.excerpt(sequence - 1, 1)
+        return rows.rows[0] if rows.rows and rows.first == sequence else None
+
+    def of_request(self, number: int) -> tuple[ReceivedRequest | None, list[tuple[int, Row]]]:
+        """The request with a number and the rows that came out of it with their sequence numbers, while kept."""
+        with self._changed:
+            request = next((one for one in self._requests.newest_first() if one.number == number), None)
+            numbered = zip(range(self._sequence, 0, -1), self._rows.newest_first(), strict=False)
+            return request, [pair for pair in numbered if pair[1].payload.number == number][::-1]
 
     def _snapshot(self) -> list[Row]:
         with self._changed:

@@ -49,7 +49,7 @@ def _verdict(event: dict[str, str], payload: Payload, check_data: SchemaCheck) -
     data = _parse(event, UNSTRUCT_KEYS, unstruct_event, errors)
     entities = _parse(event, CONTEXT_KEYS, contexts, errors) or []
     if not errors:
-        errors = _schema_faults([data, *entities] if data else entities, check_data)
+        errors = _schema_faults(event, data, entities, check_data)
     if errors:
         return BadRow(SCHEMA_VIOLATIONS, errors, payload, event)
     if event.get("e", "ad") == "ad":
@@ -90,8 +90,16 @@ def _parse(
     return None
 
 
-def _schema_faults(entities: list[dict[str, Any]], check_data: SchemaCheck) -> list[str]:
-    return [fault for entity in entities for fault in check_data(entity["schema"], entity["data"])]
+def _schema_faults(
+    event: dict[str, str], data: dict[str, Any] | None, entities: list[dict[str, Any]], check_data: SchemaCheck
+) -> list[str]:
+    named = [(_present(event, UNSTRUCT_KEYS), data)] if data else []
+    named += [(f"{_present(event, CONTEXT_KEYS)}[{index}]", entity) for index, entity in enumerate(entities)]
+    return [f"{name}: {fault}" for name, entity in named for fault in check_data(entity["schema"], entity["data"])]
+
+
+def _present(event: dict[str, str], keys: tuple[str, str]) -> str:
+    return keys[0] if keys[0] in event else keys[1]
 
 
 def _no_type(event: dict[str, str]) -> str:

@@ -1,45 +1,58 @@
-"""Snowplow Micro's REST interface: what was collected, as JSON.
+"""Snowplow Micro's REST interface: what was collected, as JSON; and the page's own paths below ``/micro/ui``.
 
 Source: Snowplow Micro's documentation, "REST API". Newest first, as there.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from itertools import islice
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any, Final, Protocol
 
 from snowplow_tracker.collector.atomic import enriched, event_schema, event_type, iso_time
 from snowplow_tracker.collector.http1 import Request, Response
 from snowplow_tracker.collector.journal import Journal
+from snowplow_tracker.collector.page import PATHS, Page
 from snowplow_tracker.collector.rows import BadRow, GoodEvent, Payload
+from snowplow_tracker.collector.trust import SAFE_HEADERS, host_fault, hostname, origin_fault
 
 _JSON: Final = ("Content-Type", "application/json")
-_NO_STORE: Final = ("Cache-Control", "no-store")
-_SAFE: Final = ("X-Content-Type-Options", "nosniff")
+_IGLU: Final = "/micro/iglu/"
 
 
 class FilterError(ValueError):
     """A filter that cannot be applied; the message says why."""
 
 
+class SchemaFiles(Protocol):
+    """Where schemas can be looked up."""
+
+    def text(self, key: str) -> bytes | None:
+        """The schema at ``vendor/name/format/version``, or None."""
+
+
 class Micro:
-    """Answers requests under ``/micro``.
+    """Answers requests under ``/micro``, and for the page at ``/``.
 
     Nothing here carries CORS headers: the page of another origin may send events, but must not read them.
 
     Args:
         journal: What to show.
         host: The address that the collector was told to listen on.
+        reset: Forgets what was collected.
+        schemas: What ``/micro/iglu`` shows; None if the collector has no schemas.
     """
 
-    def __init__(self, journal: Journal, host: str) -> None:
+    def __init__(
+        self, journal: Journal, host: str, reset: Callable[[], None], schemas: SchemaFiles | None = None
+    ) -> None:
         self._journal = journal
         self._host = host
+        self._forget = reset
+        self._schemas = schemas
+        self._page = Page(journal)
         self._views: dict[str, Callable[[dict[str, Any]], Any]] = {
             "/micro/all": self._all,
             "/micro/good": self._good,
@@ -48,41 +61,50 @@ class Micro:
         }
 
     def answer(self, request: Request) -> Response:
-        """The answer to a request whose path begins with ``/micro``."""
-        if fault := self._trust_fault(request):
+        """The answer to a request for which `is_asked` is true."""
+        if fault := host_fault(request, self._host):
             return _json({"error": fault}, 403)
-        view = self._views.get(request.path)
-        if view is None:
-            return _json({"error": f"there is no {request.path}; there are {', '.join(self._views)}"}, 404)
+        if request.path in PATHS and request.method in ("GET", "HEAD"):
+            return self._page.document()  # it holds no event, so a link on another site may lead to it
+        if fault := origin_fault(request):
+            return _json({"error": fault}, 403)
         if request.method == "OPTIONS":
             return Response(200)
         if request.method not in ("GET", "HEAD", "POST"):
             return _json({"error": "only GET and POST"}, HTTPStatus.METHOD_NOT_ALLOWED)
+        if request.path.startswith(_IGLU):
+            return self._iglu(request.path[len(_IGLU) :])
+        return self._page.answer(request) or self._view(request)
+
+    def end_streams(self) -> None:
+        """Let the page's streams end."""
+        self._page.end_streams()
+
+    def _view(self, request: Request) -> Response:
+        view = self._views.get(request.path)
+        if view is None:
+            known = ", ".join([*self._views, "/micro/iglu/vendor/name/jsonschema/1-0-0", "/micro/ui"])
+            return _json({"error": f"there is no {request.path}; there are {known}"}, 404)
         try:
             return _json(view(_filters(request)))
         except FilterError as fault:
             return _json({"error": str(fault)}, 400)
-
-    def _trust_fault(self, request: Request) -> str | None:
-        """Why a request may come from another site's page, which must neither read events nor drop them."""
-        host = _hostname(request.headers.get("Host", ""))
-        # Any name can be made to resolve to 127.0.0.1 (DNS rebinding), so the name that was asked for must be ours.
-        if not (host in (self._host, request.local_host) or is_loopback(host)):
-            return f"the Host header must name this collector, got {host!r}"
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("Host", "").lower():
-            return "pages of other origins may not come here"
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            return "pages of other sites may not come here"
-        return None
 
     def _all(self, _: dict[str, Any]) -> Any:
         counts = self._journal.counts
         return {"total": counts.total, "good": counts.good, "bad": counts.bad}
 
     def _reset(self, filters: dict[str, Any]) -> Any:
-        self._journal.reset()
+        self._forget()
         return self._all(filters)
+
+    def _iglu(self, key: str) -> Response:
+        if self._schemas is None:
+            return _json({"error": "this collector has no schemas; start it with --schemas DIR"}, 404)
+        found = self._schemas.text(key)
+        if found is None:
+            return _json({"error": f"there is no schema {key} in the folders of --schemas"}, 404)
+        return Response(200, found, [_JSON, *SAFE_HEADERS])
 
     def _good(self, filters: dict[str, Any]) -> Any:
         wanted = _limited((row for row in reversed(self._journal.good()) if _is_wanted(row, filters)), filters)
@@ -98,12 +120,10 @@ class Micro:
         return [bad_json(row) for row in _limited(rows, filters)]
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"
+def is_asked(request: Request) -> bool:
+    """Whether a request is for `Micro` and not for the collector."""
+    path = request.path
+    return path == "/micro" or path.startswith("/micro/") or (path == "/" and request.method in ("GET", "HEAD"))
 
 
 def good_json(row: GoodEvent) -> dict[str, Any]:
@@ -152,7 +172,7 @@ def _source(payload: Payload) -> dict[str, Any]:
     return {
         "name": "snowplow-tracker-collector",
         "encoding": "UTF-8",
-        "hostname": _hostname(payload.headers.get("Host", "")) or None,
+        "hostname": hostname(payload.headers.get("Host", "")) or None,
     }
 
 
@@ -204,12 +224,5 @@ def _limited(rows: Iterable[Any], filters: dict[str, Any]) -> Iterable[Any]:
     return rows if limit is None else islice(rows, max(0, limit))
 
 
-def _hostname(host: str) -> str:
-    """A Host header's name or address, without the port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
-
-
 def _json(value: Any, status: int = 200) -> Response:
-    return Response(status, json.dumps(value).encode(), [_JSON, _NO_STORE, _SAFE])
+    return Response(status, json.dumps(value).encode(), [_JSON, *SAFE_HEADERS])

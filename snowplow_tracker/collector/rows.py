@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from snowplow_tracker.collector.calls import call, origins
 from snowplow_tracker.collector.http1 import Headers
 from snowplow_tracker.collector.self_describing import CONTEXT_KEYS, UNSTRUCT_KEYS, contexts, unstruct_event
 
@@ -27,6 +28,7 @@ class Payload:
         network_user_id: From ``nuid`` or the ``sp`` cookie, else made up; the nil UUID for an anonymous request.
         ip: The client's address; empty for an anonymous request.
         received_at: Seconds since the epoch.
+        number: Of the request that it is.
     """
 
     vendor: str
@@ -37,6 +39,7 @@ class Payload:
     network_user_id: str
     ip: str
     received_at: float
+    number: int = 0
 
     @property
     def content_type(self) -> str | None:
@@ -94,7 +97,15 @@ class BadRow:
     event_count: int = 1
 
     def __str__(self) -> str:
-        return f"{self.error_type}: {'; '.join(self.errors)}"
+        origin = f" (from {self.origin})" if self.origin else ""
+        return f"{self.error_type}: {'; '.join(self.errors)}{origin}"
+
+    @property
+    def origin(self) -> str | None:
+        """The call that made the event, and which of its arguments are at fault, as far as the event tells."""
+        if self.event is None or (made_by := call(self.event)) is None:
+            return None
+        return ", ".join([made_by, *origins(self.event, self.errors)])
 
 
 Row: TypeAlias = "GoodEvent | BadRow"

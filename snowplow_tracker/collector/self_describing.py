@@ -89,6 +89,16 @@ def parse_json(text: str) -> Any:
         raise Malformed(f"must be JSON, got {quoted(text)} ({error})") from None
 
 
+def decoded(key: str, value: str) -> Any:
+    """What is under a key of self-describing JSON, as far as it can be read: JSON, or else the text itself."""
+    text = _from_base64(value) if key.endswith("x") else value
+    try:
+        check_depth(text)
+        return parse_json(text)
+    except Malformed:
+        return text
+
+
 def check_depth(text: str) -> None:
     """Refuse JSON that is nested `MAX_DEPTH` levels deep or deeper.
 

@@ -30,6 +30,9 @@ class Application(Protocol):
     def refuse(self, error: HttpError) -> Response:
         """The answer to what could not be read as a request; the connection closes after it."""
 
+    def end_streams(self) -> None:
+        """The server stops: the bodies that are still being made must end, without waiting for more."""
+
 
 _logger: Final = logging.getLogger("snowplow_tracker.collector")
 
@@ -118,6 +121,7 @@ class Server:
                 with contextlib.suppress(OSError):
                     listening.shutdown(socket.SHUT_RDWR)  # close() alone would leave a child's copy of it listening
                 thread.join(_JOIN_TIMEOUT_S)
+                self.application.end_streams()
                 self._cut_connections()
             listening.close()
 
@@ -213,8 +217,9 @@ class _Connection(threading.Thread):
                 response = self._answer(request)
                 if response is None:
                     return
-                self._send(response, keep_alive=request.keep_alive, with_body=request.method != "HEAD")
-                if not request.keep_alive:
+                keep_alive = request.keep_alive and response.chunks is None
+                self._send(response, keep_alive=keep_alive, with_body=request.method != "HEAD")
+                if not keep_alive:
                     return
         except HttpError as error:
             self._send(self._server.application.refuse(error), keep_alive=False, with_body=True)
@@ -228,8 +233,12 @@ class _Connection(threading.Thread):
             return Response(500, b"internal error")
 
     def _send(self, response: Response, *, keep_alive: bool, with_body: bool) -> None:
-        self._socket.settimeout(READ_TIMEOUT_S)
-        self._socket.sendall(response.encode(keep_alive=keep_alive, with_body=with_body))
+        with contextlib.closing(response.chunks) if response.chunks else contextlib.nullcontext():
+            self._socket.settimeout(READ_TIMEOUT_S)
+            self._socket.sendall(response.encode(keep_alive=keep_alive, with_body=with_body))
+            if response.chunks and with_body:
+                for chunk in response.chunks:  # a reader who takes none of it for READ_TIMEOUT_S is cut off
+                    self._socket.sendall(chunk)
 
     def _linger(self) -> None:
         """Read what the client still sends: closing on unread data would reset the connection under the answer."""

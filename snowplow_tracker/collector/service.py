@@ -6,6 +6,7 @@ Source: stream-collector ``Routes.scala``, ``Service.scala`` (protocol, "Collect
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 import uuid
 from email.utils import formatdate
@@ -16,8 +17,9 @@ from snowplow_tracker.collector.faults import Script
 from snowplow_tracker.collector.http1 import Headers, HttpError, Request, Response
 from snowplow_tracker.collector.journal import Journal, ReceivedRequest
 from snowplow_tracker.collector.judging import judge, refused
-from snowplow_tracker.collector.micro import Micro
+from snowplow_tracker.collector.micro import Micro, SchemaFiles, is_asked
 from snowplow_tracker.collector.query import query_pairs
+from snowplow_tracker.collector.request_store import RequestStore
 from snowplow_tracker.collector.rows import Payload, Row
 from snowplow_tracker.collector.self_describing import SchemaCheck, no_schema_check
 
@@ -43,19 +45,42 @@ class Service:
     Args:
         journal: Where requests, events and bad rows are recorded.
         script: The faults to meet; they apply to what trackers send, not to health checks and not to ``/micro``.
-        check_data: What the schemas say of self-describing data.
         host: The address that the collector was told to listen on.
+        check_data: What the schemas say of self-describing data.
+        schemas: What ``/micro/iglu`` shows; None if there are none.
+        store: Where requests outlive the process; None keeps them in memory only. Whoever made it closes it.
     """
 
-    def __init__(self, journal: Journal, script: Script, host: str, check_data: SchemaCheck = no_schema_check) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        script: Script,
+        host: str,
+        check_data: SchemaCheck = no_schema_check,
+        schemas: SchemaFiles | None = None,
+        store: RequestStore | None = None,
+    ) -> None:
         self._journal = journal
         self._script = script
         self._check_data = check_data
-        self._micro = Micro(journal, host)
+        self._store = store
+        self._numbers = itertools.count(1)
+        self._micro = Micro(journal, host, self._reset, schemas)
+
+    def restore(self) -> None:
+        """Judge again what the store has kept, before the first request."""
+        for request, network_user_id in self._store.requests() if self._store else ():
+            adapter = _adapter(request)
+            if adapter:
+                payload = _payload(request, *adapter, next(self._numbers), network_user_id)
+                received = _received(request, 200, payload.number)
+                events, rows = _decoded(payload, received)
+                self._journal.receive(received)
+                self._journal.record(rows + judge(events, payload, self._check_data), _wire_bytes(request))
 
     def answer(self, request: Request) -> Response | None:
         """The answer to *request*; None closes the connection without one."""
-        if request.path == "/micro" or request.path.startswith("/micro/"):
+        if is_asked(request):
             return self._micro.answer(request)
         adapter = _adapter(request)
         if adapter:
@@ -70,22 +95,25 @@ class Service:
             self._journal.receive(_received(error.request, error.status))
         return Response(error.status, error.reason.encode(), [_TEXT])
 
+    def end_streams(self) -> None:
+        """Let the page's streams end."""
+        self._micro.end_streams()
+
+    def _reset(self) -> None:
+        self._journal.reset()
+        if self._store:
+            self._store.clear()
+
     def _track(self, request: Request, vendor: str, version: str) -> Response | None:
-        payload = _payload(request, vendor, version)
-        received = _received(request)
-        events: list[dict[str, str]] = []
-        rows: list[Row] = []
-        try:
-            events = decode(payload)
-            received.event_count = len(events)
-        except Refused as refusal:
-            rows = [refused(payload, refusal)]
-            received.event_count = refusal.event_count
+        payload = _payload(request, vendor, version, next(self._numbers), _network_user_id(request))
+        received = _received(request, number=payload.number)
+        events, rows = _decoded(payload, received)
         self._journal.receive(received)
         fault = self._script.meet()
         if fault is None or fault.accept:
-            rows += judge(events, payload, self._check_data)
-            self._journal.record(rows, len(request.body) + len(request.query))
+            if self._store:
+                self._store.append(request, payload.network_user_id)
+            self._journal.record(rows + judge(events, payload, self._check_data), _wire_bytes(request))
         response = _tracked(request, payload) if fault is None else fault.response
         received.status = response.status if response else None
         return response
@@ -102,7 +130,22 @@ def _adapter(request: Request) -> tuple[str, str] | None:
     return None
 
 
-def _received(request: Request, status: int | None = None) -> ReceivedRequest:
+def _decoded(payload: Payload, received: ReceivedRequest) -> tuple[list[dict[str, str]], list[Row]]:
+    """The events to judge, or the bad row of a payload that is lost as a whole; *received* learns how many."""
+    try:
+        events = decode(payload)
+        received.event_count = len(events)
+        return events, []
+    except Refused as refusal:
+        received.event_count = refusal.event_count
+        return [], [refused(payload, refusal)]
+
+
+def _wire_bytes(request: Request) -> int:
+    return len(request.body) + len(request.query)
+
+
+def _received(request: Request, status: int | None = None, number: int = 0) -> ReceivedRequest:
     return ReceivedRequest(
         method=request.method,
         path=request.path,
@@ -112,10 +155,11 @@ def _received(request: Request, status: int | None = None) -> ReceivedRequest:
         arrived_at=request.arrived_at,
         connection_id=request.connection_id,
         status=status,
+        number=number,
     )
 
 
-def _payload(request: Request, vendor: str, version: str) -> Payload:
+def _payload(request: Request, vendor: str, version: str, number: int, network_user_id: str) -> Payload:
     anonymous = "SP-Anonymous" in request.headers
     forwarded = request.headers.get("X-Forwarded-For", "").partition(",")[0].strip()
     return Payload(
@@ -124,9 +168,10 @@ def _payload(request: Request, vendor: str, version: str) -> Payload:
         query=request.query,
         body=request.body.decode("utf-8", "replace") if request.method == "POST" else None,
         headers=_kept_headers(request),
-        network_user_id=NIL_UUID if anonymous else _network_user_id(request),
+        network_user_id=NIL_UUID if anonymous else network_user_id,
         ip="" if anonymous else forwarded or request.peer,
         received_at=request.arrived_at,
+        number=number,
     )
 
 

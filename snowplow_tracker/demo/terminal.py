@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import webbrowser
 from collections.abc import Sequence
 from typing import Final
 
@@ -45,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.game", description="Salvage, a game that plays itself.")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to play (%(default)s)")
     parser.add_argument("--collector", default=DEFAULT_COLLECTOR, help="where events go (%(default)s)")
+    parser.add_argument("--watch", action="store_true", help="open the collector's page in a browser")
     options = parser.parse_args(arguments)
+    if options.watch:
+        print(f"The events as they arrive: {options.collector}", flush=True)
+        webbrowser.open(options.collector)
     with make_tracker(options.collector) as tracker:
         game = Game(Telemetry(tracker))
         try:

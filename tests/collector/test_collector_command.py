@@ -15,6 +15,7 @@ from sending import BASICS, JSON, TP2, payload_data
 
 from snowplow_tracker.testing import LocalCollector
 
+BUY = {"e": "se", "se_ca": "shop", "se_ac": "buy"}
 COMMAND = [sys.executable, "-m", "snowplow_tracker.collector"]
 
 
@@ -43,7 +44,7 @@ def test_it_prints_its_url_first_and_then_a_line_an_event(running: subprocess.Po
     url = line(running)
     assert url.startswith("http://127.0.0.1:")
     eid = "c6ef3124-b53a-4b13-a233-0088f79dcbcb"
-    send(url, payload_data({**BASICS, "eid": eid, "aid": "shop"}, {**BASICS, "e": "se", "se_va": "walrus"}))
+    send(url, payload_data({**BASICS, "eid": eid, "aid": "shop"}, {**BASICS, **BUY, "se_va": "walrus"}))
     good, bad = line(running), line(running)
     assert good.split() == [
         "GOOD",
@@ -52,7 +53,10 @@ def test_it_prints_its_url_first_and_then_a_line_an_event(running: subprocess.Po
         "shop",
         "iglu:com.snowplowanalytics.snowplow/page_view/jsonschema/1-0-0",
     ]
-    assert bad == "BAD   schema_violations: se_va must be a decimal number, got 'walrus'"
+    assert bad == (
+        "BAD   schema_violations: se_va must be a decimal number, got 'walrus' "
+        "(from track_struct_event('shop', 'buy'), se_va is its 'value')"
+    )
 
 
 def test_what_a_terminal_would_obey_is_not_printed(running: subprocess.Popen[str]) -> None:

@@ -74,7 +74,7 @@ class TestRoutes:
         [
             ("POST", "/i"),
             ("POST", "/ice.png"),
-            ("GET", "/"),
+            ("POST", "/"),
             ("GET", "/i/"),
             ("POST", TP2 + "/"),
             ("POST", "/a/b/c"),

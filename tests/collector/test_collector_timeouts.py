@@ -56,6 +56,8 @@ def test_a_fault_of_our_own_is_answered_500_and_logged(caplog: pytest.LogCapture
         def refuse(self, error: HttpError) -> Response:
             return Response(error.status)
 
+        def end_streams(self) -> None: ...
+
     server = Server(Broken(), "127.0.0.1", 0)
     server.start()
     try:
@@ -72,6 +74,8 @@ def test_a_server_listens_on_ipv6_as_well() -> None:
 
         def refuse(self, error: HttpError) -> Response:
             return Response(error.status)
+
+        def end_streams(self) -> None: ...
 
     server = Server(Ok(), "::1", 0)
     try:

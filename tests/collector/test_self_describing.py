@@ -190,4 +190,6 @@ def test_what_schemas_say_of_the_data_makes_a_bad_row() -> None:
         client.getresponse().read()
         client.close()
         assert len(collector.events) == 1
-        assert collector.bad[0].errors == ["iglu:com.acme/save_game/jsonschema/1-0-0: level must be text, got 23"]
+        assert collector.bad[0].errors == [
+            "ue_pr: iglu:com.acme/save_game/jsonschema/1-0-0: level must be text, got 23"
+        ]

@@ -1,0 +1,183 @@
+"""An outbox file: telling ours from others', opening it, and putting a broken one aside.
+
+It is an SQLite database in WAL mode whose header says that it is ours: ``application_id`` at byte 68 and the version of
+its form, ``user_version``, at byte 60 (source: sqlite.org, "Database File Format").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+import time
+from pathlib import Path
+from typing import Final
+
+APPLICATION_ID: Final = 0x536E4F62  # "SnOb"
+VERSION: Final = 1
+PAGE_BYTES: Final = 2048
+"""Every commit appends whole pages to the log: half of SQLite's default is 3.5 kB of log an event instead of 5.5."""
+SHELF_BITS: Final = 40
+"""An event's id is its shelf's number and, in so many bits below it, its place there."""
+
+_MAGIC: Final = b"SQLite format 3\0"
+_COMPANIONS: Final = ("-wal", "-shm", "-journal")
+_OPENING_S: Final = 2.0
+"""How long opening waits for others, which may be making the file."""
+_BUSY_TIMEOUT_MS: Final = 250
+"""How long a tracking thread may wait for another process's write, which takes a millisecond, or ten if that process
+makes the log end; then it goes on in memory."""
+
+# `shelves`: events belong to the shelf that their process put them on, so that taking over from a process that is gone
+# is one update, whatever it left. An event's place (0, 1, 2, …) and the bytes `before` it on its shelf, less what was
+# `settled`, say how much a shelf still holds without counting it.
+# What lies before `read_to` is in its process's hands: in a request, if it is in `claims` too, or waiting for the next
+# attempt. Another process may move events that are not in a request to a shelf of its own; it counts in `taken` those
+# that nobody had read.
+_SCHEMA: Final = (
+    """CREATE TABLE shelves (number INTEGER PRIMARY KEY, token TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
+        started INTEGER NOT NULL, seen_ms INTEGER NOT NULL, seen_mono_ms INTEGER NOT NULL, attended INTEGER NOT NULL,
+        settled INTEGER NOT NULL DEFAULT 0, settled_bytes INTEGER NOT NULL DEFAULT 0,
+        read_to INTEGER NOT NULL DEFAULT 0,
+        taken INTEGER NOT NULL DEFAULT 0, taken_bytes INTEGER NOT NULL DEFAULT 0)""",
+    "CREATE TABLE claims (first INTEGER PRIMARY KEY, last INTEGER NOT NULL)",
+    """CREATE TABLE events (id INTEGER PRIMARY KEY, put_ms INTEGER NOT NULL, before INTEGER NOT NULL,
+        fragment BLOB NOT NULL)""",
+)
+
+
+class Unusable(Exception):
+    """The file can't be used; its text says why, in words that follow "cannot be used: ".
+
+    Attributes:
+        for_good: Whether another attempt is pointless.
+    """
+
+    def __init__(self, why: str, *, for_good: bool = False) -> None:
+        super().__init__(why)
+        self.for_good = for_good
+
+
+class Corrupt(Exception):
+    """The file is ours and broken."""
+
+
+def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
+    """Open an outbox, or make a new one.
+
+    Args:
+        path: The file; its folder is made if need be.
+        create: Whether to make what is not there.
+
+    Raises:
+        Unusable: It is not ours, of a newer version, locked, or can't be written.
+        Corrupt: It is ours and broken.
+    """
+    _check_header(path, create)
+    try:
+        connection = sqlite3.connect(path, timeout=_OPENING_S, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+    except sqlite3.Error as error:
+        raise translated(error) from None
+
+
+def translated(error: sqlite3.Error) -> Exception:
+    """An error of SQLite, as one of ours. Its text holds no event."""
+    if type(error) is sqlite3.DatabaseError:  # SQLITE_CORRUPT and SQLITE_NOTADB; all others have classes of their own
+        return Corrupt(str(error))
+    return Unusable(str(error))
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether another process merely took too long. Python 3.10 keeps SQLite's code to itself; its text is fixed."""
+    return isinstance(error, sqlite3.OperationalError) and "is locked" in str(error)
+
+
+def probe(path: Path) -> None:
+    """See whether a file can be opened and written to, and wait a little for it. Raises as `connect` does."""
+    connection = connect(path)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise translated(error) from None
+    finally:
+        connection.close()
+
+
+def _check_header(path: Path, create: bool) -> None:
+    try:
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Events are nobody else's business. What SQLite makes beside the file gets the same permissions.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise Unusable("it is not a file", for_good=True)
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError as error:
+        raise Unusable(os.strerror(error.errno or 0).lower()) from None
+    if header:
+        _check_identity(header)
+    elif not create:
+        raise Unusable("it is empty", for_good=True)
+
+
+def _check_identity(header: bytes) -> None:
+    if header[:16] != _MAGIC or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise Unusable("it is not an outbox", for_good=True)
+    version = int.from_bytes(header[60:64], "big")
+    if version > VERSION:
+        raise Unusable(f"it is of version {version}, made by a newer snowplow_tracker", for_good=True)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    if connection.execute("PRAGMA application_id").fetchone() == (0,):
+        _make_tables(connection)
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise Unusable("its file system has no shared memory")
+    # No fsync in a commit: a power cut may cost the last moments, never the file. Checkpoints are a thread's own work.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("SELECT count(*) FROM shelves, claims").fetchone()
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """In rollback mode still, so that the header says at once whose the file is."""
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        if connection.execute("PRAGMA application_id").fetchone() == (0,):  # and no other process was faster
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a broken outbox and what lies beside it; returns its new name.
+
+    Raises:
+        OSError: It can't be renamed.
+    """
+    stem = f"{path}.corrupt-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    names = [stem, *(f"{stem}-{number}" for number in range(2, 100))]
+    aside = Path(next(name for name in names if not os.path.exists(name)))
+    # The log first: a new file beside the old log would be given its contents.
+    for suffix in (*_COMPANIONS, ""):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(f"{path}{suffix}", f"{aside}{suffix}")
+    return aside

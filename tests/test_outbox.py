@@ -1,0 +1,847 @@
+"""The outbox: events in a file, through kills, forks, neighbours, and every kind of file that can't be used."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from processes import Running, run, wait_until
+from servers import OK, WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, track
+
+from snowplow_tracker import Emitter, SQLiteEventStore, Tracker
+from snowplow_tracker.event_store import EventStore
+from snowplow_tracker.outbox_file import APPLICATION_ID
+from snowplow_tracker.outbox_holders import LEASE_S, holder, new_token, this_host
+from snowplow_tracker.testing import LocalCollector
+from snowplow_tracker.transport import Result
+
+NOBODY: Final = "http://127.0.0.1:9"
+"""No collector is there."""
+OUTAGE: Final = Result(503)
+BOTH: Final = pytest.mark.parametrize("write_through", [True, False], ids=["written through", "spilling"])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events" / "outbox.db"
+
+
+@pytest.fixture
+def collector() -> Iterator[LocalCollector]:
+    with LocalCollector() as running:
+        yield running
+
+
+@pytest.fixture
+def keep() -> Iterator[Callable[..., Tracker]]:
+    """Make trackers that are closed in the end."""
+    made: list[Tracker] = []
+
+    def make(url: str, path: Path, **options: Any) -> Tracker:
+        store_options = {name: options.pop(name) for name in STORE_OPTIONS & set(options)}
+        made.append(Tracker.hostname(url, event_store=SQLiteEventStore(path, **store_options), **options))
+        return made[-1]
+
+    yield make
+    for tracker in made:
+        tracker.close(0)
+
+
+STORE_OPTIONS: Final = {"write_through", "max_bytes", "max_age_s", "max_events", "take_all"}
+
+
+def rows_in(path: Path) -> int:
+    with sqlite3.connect(path) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM events").fetchone()
+    connection.close()
+    return int(count)
+
+
+def close_all(*stores: EventStore) -> None:
+    for store in stores:
+        store.close()
+
+
+# --- surviving -------------------------------------------------------------------------------------------------
+
+
+def test_events_survive_a_killed_process_with_their_ids_and_times(path: Path, collector: LocalCollector) -> None:
+    finished = run(
+        """
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        t = Tracker.hostname(URL, event_store=SQLiteEventStore(sys.argv[2]))
+        say(ids=[r.event_id for r in (t.track_struct_event("a", "b", tstamp=1e9 + n) for n in range(50)) if r])
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        NOBODY, str(path), status=-signal.SIGKILL,
+    )  # fmt: skip
+    with Tracker.hostname(collector.url, event_store=SQLiteEventStore(path)) as t:
+        events = collector.wait_for(50)
+        assert event_ids(events) == finished.fact("ids")
+        assert [event["dtm"] for event in events] == [str(10**12 + n * 1000) for n in range(50)]
+        assert t.flush()
+        assert (t.stats().recovered, t.stats().delivered) == (50, 50)
+    assert rows_in(path) == 0
+
+
+@BOTH
+def test_what_an_exit_cannot_deliver_is_delivered_by_the_next_start(
+    path: Path, collector: LocalCollector, write_through: bool
+) -> None:
+    finished = run(
+        """
+        logging.basicConfig(level=logging.WARNING)
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        store = SQLiteEventStore(sys.argv[2], write_through=sys.argv[3] == "True")
+        t = Tracker.hostname(URL, event_store=store, shutdown_timeout=0.2)
+        say(ids=[receipt.event_id for receipt in track(t, 30)])
+        """,
+        NOBODY, str(path), str(write_through),
+    )  # fmt: skip
+    assert "dropped" not in finished.stderr
+    with Tracker.hostname(collector.url, event_store=SQLiteEventStore(path, write_through)):
+        assert sorted(event_ids(collector.wait_for(30))) == sorted(finished.fact("ids"))
+
+
+@BOTH
+def test_what_close_cannot_deliver_stays_queued(path: Path, write_through: bool) -> None:
+    t = Tracker.hostname(NOBODY, event_store=SQLiteEventStore(path, write_through))
+    track(t, 5)
+    result = t.close(0.1)
+    assert (result.remaining, result.dropped) == (5, 0)
+    stats = t.stats()
+    assert (stats.queued, stats.in_flight, sum(stats.dropped.values())) == (5, 0, 0)
+    assert adds_up(stats)
+    assert rows_in(path) == 5
+
+
+@BOTH
+def test_a_flush_covers_what_an_earlier_run_left(path: Path, collector: LocalCollector, write_through: bool) -> None:
+    store = SQLiteEventStore(path)
+    Tracker.hostname(NOBODY, event_store=store).track_struct_event("a", "b")
+    store.close()
+    with Tracker.hostname(collector.url, event_store=SQLiteEventStore(path, write_through), flush_interval=3600) as t:
+        assert t.flush()
+        assert len(collector.events) == t.stats().recovered == 1
+
+
+def test_an_event_tracked_after_the_exit_hook_is_in_the_file(path: Path, collector: LocalCollector) -> None:
+    finished = run(
+        """
+        def late():
+            say(late=bool(t.track_struct_event("late", "event")))
+
+        atexit.register(late)  # before ours, and so after it
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        t = Tracker.hostname(URL, event_store=SQLiteEventStore(sys.argv[2]), shutdown_timeout=0.1)
+        track(t, 2)
+        """,
+        NOBODY, str(path),
+    )  # fmt: skip
+    assert finished.fact("late") is True
+    with Tracker.hostname(collector.url, event_store=SQLiteEventStore(path)):
+        assert len(collector.wait_for(3)) == 3
+
+
+def test_a_signal_handler_that_tracks_in_the_middle_of_a_call_loses_nothing(
+    path: Path, collector: LocalCollector
+) -> None:
+    finished = run(
+        """
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        t = Tracker.hostname(URL, event_store=SQLiteEventStore(sys.argv[2]))
+        taken = []
+        def handle(number, frame):
+            taken.append(t.track_struct_event("from", "the handler"))
+        signal.signal(signal.SIGALRM, handle)
+        signal.setitimer(signal.ITIMER_REAL, 0.003, 0.003)
+        for _ in range(3000):
+            taken.append(t.track_struct_event("from", "the loop"))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        say(taken=sum(map(bool, taken)), all=len(taken), flushed=bool(t.flush(20)))
+        say_stats(t)
+        """,
+        collector.url, str(path), timeout=60,
+    )  # fmt: skip
+    assert finished.fact("flushed")
+    assert finished.fact("taken") == finished.fact("all") == finished.fact("delivered") > 3000
+    assert len({event["eid"] for event in collector.events}) == finished.fact("all")
+
+
+# --- spilling --------------------------------------------------------------------------------------------------
+
+
+def test_while_the_collector_answers_nothing_goes_to_the_file(path: Path, collector: LocalCollector) -> None:
+    with Tracker.hostname(collector.url, event_store=SQLiteEventStore(path, write_through=False)) as t:
+        track(t, 20)
+        assert t.flush()
+        with sqlite3.connect(path) as connection:
+            assert connection.execute("SELECT count(*) FROM shelves").fetchone() == (0,)
+        connection.close()
+
+
+def test_a_failed_attempt_brings_what_waits_to_the_file(path: Path) -> None:
+    transport = HeldTransport()
+    emitter = Emitter(
+        transport=transport, event_store=SQLiteEventStore(path, write_through=False), batch_size=2, flush_interval=3600
+    )
+    for number in range(5):
+        emitter.emit(b'{"n":"%d"' % number)
+    transport.wait_for_request()
+    assert rows_in(path) == 0
+    transport.answer(OUTAGE)
+    wait_until(lambda: rows_in(path) == 5, WAIT_S)
+    transport.answer_all(OK)
+    assert emitter.flush(WAIT_S)
+    assert [event["n"] for events in transport.offered for event in events] == list("010123" + "4")
+    assert rows_in(path) == 0
+    emitter.close()
+
+
+def test_memory_that_runs_short_is_moved_to_the_file_in_order(path: Path) -> None:
+    transport = HeldTransport()
+    store = SQLiteEventStore(path, write_through=False, memory_events=100)
+    emitter = Emitter(transport=transport, event_store=store, batch_size=50, flush_interval=3600)
+    assert [emitter.emit(b'{"n":"%d"' % number) for number in range(1000)] == [None] * 1000
+    assert rows_in(path) > 800
+    transport.answer_all(OK)
+    assert emitter.flush(WAIT_S)
+    assert [int(event["n"]) for events in transport.offered for event in events] == list(range(1000))
+    emitter.close()
+
+
+# --- neighbours ------------------------------------------------------------------------------------------------
+
+WRITER: Final = """
+    from snowplow_tracker import SQLiteEventStore, Tracker
+    t = Tracker.hostname(URL, event_store=SQLiteEventStore(sys.argv[2]), shutdown_timeout=20)
+    say(ids=[receipt.event_id for receipt in track(t, 300, sys.argv[3])])
+"""
+
+
+def test_several_processes_share_a_file_and_each_event_comes_once(path: Path, collector: LocalCollector) -> None:
+    running = [Running(WRITER, collector.url, str(path), str(number)) for number in range(3)]
+    finished = []
+    for one in running:
+        with one:
+            finished.append(one.wait(60))
+    ids = sorted(event_id for one in finished for event_id in one.fact("ids"))
+    assert sorted(event_ids(collector.events)) == ids
+    assert rows_in(path) == 0
+
+
+def test_a_process_that_lives_takes_over_from_one_that_was_killed(
+    path: Path, collector: LocalCollector, keep: Callable[..., Tracker]
+) -> None:
+    t = keep(collector.url, path)
+    script = WRITER + "    time.sleep(60)"
+    with Running(script, NOBODY, str(path), "killed") as writer:
+        (ids,) = writer.wait_until_said("ids")
+        assert collector.events == []
+        writer.process.kill()
+        writer.process.wait()
+        wait_until(lambda: sorted(event_ids(collector.events)) == sorted(ids), WAIT_S)
+    wait_until(lambda: t.stats().delivered == 300, WAIT_S)
+    assert (t.stats().tracked, t.stats().recovered) == (0, 300)
+
+
+def test_a_process_that_lives_keeps_its_events(path: Path, keep: Callable[..., Tracker]) -> None:
+    here = keep(NOBODY, path)
+    track(here, 3)
+    there = keep(NOBODY, path)
+    assert there.stats().recovered == 0
+    assert len(there.emitters[0].settings.event_store or ()) == 0
+    assert adds_up(here.stats())
+
+
+def test_two_stores_hand_out_each_event_once(path: Path) -> None:
+    one, other = SQLiteEventStore(path), SQLiteEventStore(path)
+    for number in range(10):
+        assert one.put(b'{"n":"%d"' % number)
+    mine = one.claim(4, 10**6, 0)
+    assert mine is not None
+    theirs = other.claim(100, 10**6, 0)
+    assert theirs is not None
+    assert sorted([*mine.events, *theirs.events]) == [b'{"n":"%d"' % number for number in range(10)]
+    one.ack(mine)
+    other.ack(theirs)
+    assert one.claim(1, 10**6, 0) is None
+    close_all(one, other)
+    assert rows_in(path) == 0
+
+
+def test_draining_takes_what_waits_in_a_process_that_lives(
+    path: Path, collector: LocalCollector, keep: Callable[..., Tracker]
+) -> None:
+    lost = keep(NOBODY, path, max_retry_delay_seconds=3600)
+    ids = track(lost, 400)
+    wait_until(lambda: lost.stats().requests > 0 and lost.stats().in_flight > 0, WAIT_S)
+    drain = keep(collector.url, path, take_all=True)
+    wait_until(lambda: sorted(event_ids(collector.events)) == sorted(ids), WAIT_S)
+    wait_until(lambda: drain.stats().delivered == 400, WAIT_S)
+    assert adds_up(drain.stats())
+    lost.flush(1)  # it tries again, and finds nothing
+    wait_until(lambda: lost.stats().recovered == -400, WAIT_S)
+    assert lost.stats().queued == lost.stats().in_flight == 0
+    assert adds_up(lost.stats())
+    assert len(collector.events) == 400
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_shares_the_file_and_nothing_else(path: Path, collector: LocalCollector) -> None:
+    finished = run(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        t = Tracker.hostname(URL, event_store=SQLiteEventStore(sys.argv[2]), flush_interval=60)
+        say(ids=[r.event_id for r in track(t, 40, "parent")])
+        children = []
+        for number in range(3):
+            pid = os.fork()
+            if pid == 0:
+                say(ids=[r.event_id for r in track(t, 40, "child")])
+                t.close(20)
+                say_stats(t, who="child")
+                os._exit(0)
+            say(ids=[r.event_id for r in track(t, 40, "parent")])
+            children.append(pid)
+        say(statuses=[os.waitpid(pid, 0)[1] for pid in children])
+        t.close(20)
+        say_stats(t, who="parent")
+        """,
+        collector.url, str(path), timeout=60,
+    )  # fmt: skip
+    assert finished.fact("statuses") == [0, 0, 0]
+    ids = [event_id for batch in finished.facts("ids") for event_id in batch]
+    assert sorted(event_ids(collector.events)) == sorted(ids)
+    assert len(ids) == 40 * 7
+    assert [facts["delivered"] for facts in finished.said if facts.get("who") == "child"] == [40] * 3
+    assert rows_in(path) == 0
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+def test_what_was_left_before_an_exec_is_taken_over_after_it(path: Path, collector: LocalCollector) -> None:
+    run(
+        """
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        if len(sys.argv) == 4:
+            Tracker.hostname(URL, event_store=SQLiteEventStore(sys.argv[2])).track_struct_event("a", "b")
+            os.execv(sys.executable, [sys.executable, sys.argv[0], sys.argv[3], sys.argv[2]])
+        with Tracker.hostname(URL, event_store=SQLiteEventStore(sys.argv[2])) as t:
+            assert t.flush(), t.stats()
+        """,
+        NOBODY, str(path), collector.url,
+    )  # fmt: skip
+    assert len(collector.events) == 1
+
+
+# --- who is gone -----------------------------------------------------------------------------------------------
+
+
+def test_a_holder_is_gone_when_its_process_is() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    me = holder(new_token())
+    there = attrs_evolve(me, token="other", pid=process.pid, started=0)
+    assert not there.is_gone()
+    process.communicate(b"\n")
+    assert there.is_gone()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="start times are read from /proc")
+def test_a_pid_that_was_given_to_another_process_is_gone() -> None:
+    me = holder(new_token())
+    assert not me.is_gone()
+    assert attrs_evolve(me, pid=os.getppid(), started=12345).is_gone()
+
+
+def test_a_lease_runs_out() -> None:
+    me = holder(new_token())
+    long_ago_ms = int(LEASE_S * 1000) + 100
+    assert attrs_evolve(me, seen_mono_ms=me.seen_mono_ms - long_ago_ms).is_gone()
+    elsewhere = attrs_evolve(me, host="elsewhere", pid=1)
+    assert not elsewhere.is_gone()
+    assert attrs_evolve(elsewhere, seen_ms=me.seen_ms - long_ago_ms).is_gone()
+    assert me.host == this_host()
+
+
+def attrs_evolve(one: Any, **changes: Any) -> Any:
+    import attrs
+
+    return attrs.evolve(one, **changes)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system has no SIGSTOP")
+def test_a_process_that_lost_its_lease_goes_on_beside_the_one_that_took_over(
+    path: Path, collector: LocalCollector
+) -> None:
+    """As after a suspend: what it had is delivered by the other, and what it tracks from now on by itself."""
+    script = """
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        t = Tracker.hostname(URL, event_store=SQLiteEventStore(sys.argv[2]), flush_interval=3600)
+        say(ids=[r.event_id for r in track(t, 10)])
+        while not os.path.exists(sys.argv[3]):
+            time.sleep(0.01)
+        say(ids=[r.event_id for r in track(t, 10)])
+        say(flushed=bool(t.flush(20)))
+        say_stats(t)
+    """
+    mark = path.parent / "go on"
+    with Running(script, collector.url, str(path), str(mark)) as other:
+        first = other.wait_until_said("ids")
+        with sqlite3.connect(path, timeout=10) as connection:
+            connection.execute("UPDATE shelves SET seen_mono_ms = seen_mono_ms - 31000")
+        connection.close()
+        with Tracker.hostname(collector.url, event_store=SQLiteEventStore(path)) as t:
+            assert t.flush().delivered == 10
+            mark.touch()
+            finished = other.wait(60)
+            assert finished.fact("flushed")
+            assert finished.fact("delivered") == 10
+            assert finished.fact("recovered") == -10
+            ids = [event_id for batch in finished.facts("ids") for event_id in batch]
+            assert sorted(event_ids(collector.events)) == sorted(ids)
+            assert len(first[0]) == 10
+
+
+# --- files that can't be used ----------------------------------------------------------------------------------
+
+
+def goes_on_in_memory(t: Tracker, collector: LocalCollector, caplog: pytest.LogCaptureFixture, why: str) -> None:
+    """Tracking goes on, after one warning."""
+    track(t, 300)
+    assert why in t.stats().store_degraded
+    assert t.flush(WAIT_S)
+    assert t.stats().delivered == len(collector.events) == 300
+    assert adds_up(t.stats())
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1, caplog.text
+    assert why in warnings[0].getMessage()
+
+
+def text_file(path: Path) -> None:
+    path.write_text("Dear diary, " * 1000)
+
+
+def other_database(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE events (mine)")
+    connection.close()
+
+
+def newer_outbox(path: Path) -> None:
+    SQLiteEventStore(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [(text_file, "not an outbox"), (other_database, "not an outbox"), (newer_outbox, "made by a newer")],
+)
+def test_a_file_that_is_not_ours_is_never_touched(
+    path: Path,
+    collector: LocalCollector,
+    keep: Callable[..., Tracker],
+    caplog: pytest.LogCaptureFixture,
+    make: Callable[[Path], None],
+    why: str,
+) -> None:
+    path.parent.mkdir()
+    make(path)
+    before, listing = path.read_bytes(), sorted(os.listdir(path.parent))
+    t = keep(collector.url, path)
+    goes_on_in_memory(t, collector, caplog, why)
+    t.close()
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(path.parent)) == listing
+
+
+def overwritten(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(2048)
+        file.write(b"\xa5" * (path.stat().st_size - 2048))
+
+
+def cut_short(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(3000)
+
+
+def left_behind(path: Path, events: int) -> None:
+    store = SQLiteEventStore(path)
+    for number in range(events):
+        assert store.put(b'{"n":"%d"' % number)
+    store.close()
+
+
+@pytest.mark.parametrize("damage", [overwritten, cut_short])
+def test_a_broken_outbox_is_renamed_and_kept(
+    path: Path, collector: LocalCollector, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    left_behind(path, 200)
+    damage(path)
+    broken = path.read_bytes()
+    with Tracker.hostname(collector.url, event_store=SQLiteEventStore(path)) as t:
+        ids = track(t, 10)
+        assert t.flush(WAIT_S)
+        assert event_ids(collector.events) == ids
+        assert t.stats().store_degraded == ""
+        assert adds_up(t.stats())
+    kept = [name for name in os.listdir(path.parent) if name.startswith("outbox.db.corrupt-")]
+    assert [(path.parent / name).read_bytes() for name in kept] == [broken]
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert kept[0] in warnings[0].getMessage()
+    assert rows_in(path) == 0
+
+
+def test_an_outbox_that_breaks_while_it_is_read_costs_what_was_unread_and_counts_it(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    left_behind(path, 400)
+    size = path.stat().st_size
+    with path.open("r+b") as file:  # a page in the middle: the ends are still readable
+        file.seek(size // 2 // 2048 * 2048)
+        file.write(b"\xa5" * 2048)
+    transport = ScriptedTransport()
+    emitter = Emitter(transport=transport, event_store=SQLiteEventStore(path), batch_size=50, flush_interval=0)
+    wait_until(lambda: emitter.stats().queued == emitter.stats().in_flight == 0, WAIT_S)
+    stats = emitter.stats()
+    assert stats.recovered == 400
+    assert stats.delivered + stats.dropped["store"] == 400
+    assert adds_up(stats)
+    assert emitter.emit(b'{"n":"new"') is None
+    assert emitter.flush(WAIT_S)
+    assert transport.offered[-1] == [{"n": "new"}]
+    emitter.close()
+    assert "is broken" in caplog.text
+
+
+def test_rows_that_are_no_events_do_not_block_the_queue(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    left_behind(path, 10)
+    with sqlite3.connect(path) as connection:
+        for offset, poison in ((1, b"\x00\xff"), (4, "text"), (5, 17), (8, b'{"n":{"nested":1}')):
+            connection.execute(
+                "UPDATE events SET fragment = ? WHERE id = (SELECT min(id) FROM events) + ?", (poison, offset)
+            )
+    connection.close()
+    transport = ScriptedTransport()
+    emitter = Emitter(transport=transport, event_store=SQLiteEventStore(path))
+    assert emitter.flush(WAIT_S)
+    assert [int(event["n"]) for events in transport.offered for event in events] == [0, 2, 3, 6, 7, 9]
+    assert emitter.stats().dropped["store"] == 4
+    assert adds_up(emitter.stats())
+    assert "4 rows" in caplog.text
+    emitter.close()
+    assert rows_in(path) == 0
+
+
+def test_a_locked_file_costs_a_moment_and_is_used_again(
+    path: Path, collector: LocalCollector, keep: Callable[..., Tracker], caplog: pytest.LogCaptureFixture
+) -> None:
+    t = keep(collector.url, path, flush_interval=3600, batch_size=1000)
+    track(t, 1)
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        before = time.monotonic()
+        track(t, 300)
+        assert time.monotonic() - before < 1
+        assert "database is locked" in t.stats().store_degraded
+        other.execute("COMMIT")
+    other.close()
+    wait_until(lambda: t.stats().store_degraded == "" and rows_in(path) == 301, WAIT_S)
+    assert t.flush(WAIT_S)
+    assert t.stats().delivered == len(set(event_ids(collector.events))) == 301
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="this system has no such permissions")
+def test_a_folder_that_is_read_only(tmp_path: Path, collector: LocalCollector) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(0o555)
+    for parent in [tmp_path, *tmp_path.parents]:
+        if parent.stat().st_uid == os.geteuid():
+            parent.chmod(parent.stat().st_mode | 0o055)
+        if parent == Path("/tmp"):
+            break
+    finished = run(
+        """
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        from snowplow_tracker import testing  # while its files may be read
+        if os.geteuid() == 0:  # root may write anywhere
+            os.setuid(65534)
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        with Tracker.hostname(URL, event_store=SQLiteEventStore(sys.argv[2])) as t:
+            track(t, 10)
+            say(flushed=bool(t.flush(20)), degraded=t.stats().store_degraded)
+        """,
+        collector.url, str(folder / "outbox.db"),
+    )  # fmt: skip
+    assert finished.fact("flushed")
+    assert "permission denied" in finished.fact("degraded")
+    assert finished.stderr.count("permission denied") == 1
+    assert len(collector.events) == 10
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits on a file's size")
+def test_a_disk_that_is_full(path: Path, collector: LocalCollector) -> None:
+    """A limit on the size of files stands for it: writing fails in the middle of everything."""
+    finished = run(
+        """
+        import resource
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        t = Tracker.hostname(URL, event_store=SQLiteEventStore(sys.argv[2]), flush_interval=60)
+        track(t, 10)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+        say(taken=sum(map(bool, track(t, 990))), degraded=t.stats().store_degraded)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        deadline = time.monotonic() + 20
+        while t.stats().store_degraded and time.monotonic() < deadline:
+            time.sleep(0.01)
+        say(flushed=bool(t.flush(20)))
+        say_stats(t)
+        """,
+        collector.url, str(path), timeout=60,
+    )  # fmt: skip
+    assert finished.fact("taken") == 990
+    assert "disk" in finished.fact("degraded")
+    assert finished.stderr.count("cannot be used") == 1
+    assert finished.fact("store_degraded") == ""
+    assert len({event["eid"] for event in collector.events}) == finished.fact("delivered") == 1000
+
+
+NO_LOCKS: Final = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+
+static int deny(int fd, int command, void *argument, const char *name) {
+    static int (*real)(int, int, ...);
+    if (command == F_SETLK || command == F_SETLKW || command == F_GETLK) { errno = ENOLCK; return -1; }
+    real = dlsym(RTLD_NEXT, name);
+    return real(fd, command, argument);
+}
+int fcntl(int fd, int command, ...) {
+    va_list rest; va_start(rest, command); void *argument = va_arg(rest, void *); va_end(rest);
+    return deny(fd, command, argument, "fcntl");
+}
+int fcntl64(int fd, int command, ...) {
+    va_list rest; va_start(rest, command); void *argument = va_arg(rest, void *); va_end(rest);
+    return deny(fd, command, argument, "fcntl64");
+}
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or (shutil.which("cc") is None and not os.environ.get("CI")),
+    reason="no C compiler is installed",
+)
+def test_a_file_system_without_locks(path: Path, tmp_path: Path, collector: LocalCollector) -> None:
+    """Every lock fails, as on a network file system whose lock service is away."""
+    source, library = tmp_path / "nolocks.c", tmp_path / "nolocks.so"
+    source.write_text(NO_LOCKS)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
+    finished = run(
+        """
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        with Tracker.hostname(URL, event_store=SQLiteEventStore(sys.argv[2])) as t:
+            track(t, 10)
+            say(flushed=bool(t.flush(20)), degraded=t.stats().store_degraded)
+        """,
+        collector.url, str(path), env={"LD_PRELOAD": str(library)},
+    )  # fmt: skip
+    assert finished.fact("flushed")
+    assert "cannot be used" in finished.fact("degraded")
+    assert finished.stderr.count("cannot be used") == 1
+    assert len(collector.events) == 10
+
+
+def test_a_path_that_is_no_file(collector: LocalCollector, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Tracker.hostname(collector.url, event_store=SQLiteEventStore(tmp_path)) as t:
+        goes_on_in_memory(t, collector, caplog, "it is not a file")
+
+
+def test_what_is_in_memory_only_is_counted_as_lost_at_close(tmp_path: Path) -> None:
+    t = Tracker.hostname(NOBODY, event_store=SQLiteEventStore(tmp_path))
+    track(t, 3)
+    t.close(0.1)
+    assert t.stats().dropped["shutdown"] == 3
+    assert t.stats().queued == 0
+
+
+def test_only_its_owner_can_read_the_file(path: Path) -> None:
+    SQLiteEventStore(path).close()
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_the_file_says_whose_it_is_before_its_log_is_read(path: Path) -> None:
+    store = SQLiteEventStore(path)
+    assert path.read_bytes()[68:72] == APPLICATION_ID.to_bytes(4, "big")
+    store.close()
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_full_file_drops_its_oldest_events_and_stays_in_its_bound(path: Path, write_through: bool) -> None:
+    transport = HeldTransport()
+    store = SQLiteEventStore(path, write_through, max_bytes=600_000, memory_events=50)
+    emitter = Emitter(transport=transport, event_store=store, batch_size=1, flush_interval=0)
+    transport_events = [b'{"n":"%d","x":"%s"' % (number, b"x" * 500) for number in range(3000)]
+    assert [emitter.emit(event) for event in transport_events] == [None] * 3000
+    stats = emitter.stats()
+    assert adds_up(stats)
+    assert 1500 < stats.dropped["overflow"] < 2500
+    emitter.close(0)
+    assert path.stat().st_size <= 600_000
+    kept = SQLiteEventStore(path).claim(10_000, 10**9, 0)
+    assert kept is not None
+    assert kept.events[-1] == transport_events[-1]
+    assert len(kept.events) == 3000 - stats.dropped["overflow"]
+    transport.answer_all(OK)
+
+
+def test_events_expire_while_they_wait_and_while_they_are_retried(path: Path) -> None:
+    transport = ScriptedTransport(*[OUTAGE] * 1000)
+    store = SQLiteEventStore(path, max_age_s=0.3)
+    emitter = Emitter(transport=transport, event_store=store, batch_size=2, max_retry_delay_seconds=0.1)
+    for number in range(10):
+        emitter.emit(b'{"n":"%d"' % number)
+    wait_until(lambda: emitter.stats().dropped["expired"] == 10, WAIT_S)
+    assert adds_up(emitter.stats())
+    emitter.close()
+    assert rows_in(path) == 0
+
+
+def test_what_grew_too_old_between_two_runs_is_not_sent(path: Path) -> None:
+    left_behind(path, 5)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE events SET put_ms = put_ms - 3600000")
+    connection.close()
+    transport = ScriptedTransport()
+    emitter = Emitter(transport=transport, event_store=SQLiteEventStore(path, max_age_s=60))
+    assert emitter.flush(WAIT_S)
+    assert transport.offered == []
+    assert emitter.stats().dropped["expired"] == emitter.stats().recovered == 5
+    emitter.close()
+
+
+def test_the_log_stays_under_32_megabytes(path: Path) -> None:
+    transport = HeldTransport()
+    emitter = Emitter(transport=transport, event_store=SQLiteEventStore(path), flush_interval=0)
+    log = Path(f"{path}-wal")
+    event = b'{"x":"%s"' % (b"x" * 600)
+    largest = 0
+    for _ in range(60):
+        for _ in range(500):
+            assert emitter.emit(event) is None
+        largest = max(largest, log.stat().st_size)
+    assert 1_000_000 < largest < 32 * 10**6
+    transport.answer_all(OUTAGE)
+    emitter.close(0)
+
+
+def test_a_file_that_was_large_is_given_back(path: Path) -> None:
+    store = SQLiteEventStore(path)
+    for _ in range(40):
+        assert store.put(b'{"x":"%s"' % (b"x" * 500_000))
+    while (claim := store.claim(100, 10**9, 0)) is not None:
+        store.ack(claim)
+    store._stayed_at = -1e9
+    store.tend()
+    store.close()
+    assert path.stat().st_size < 10**6
+
+
+def test_opening_a_large_file_and_claiming_from_it_take_no_time(path: Path) -> None:
+    """A hundred thousand rows here; a million in the benchmarks."""
+    store = SQLiteEventStore(path, write_through=False, memory_events=200_000)
+    for number in range(100_000):
+        store.put(b'{"n":"%d","x":"%s"' % (number, b"x" * 300))
+    store.close()
+    before = time.perf_counter()
+    store = SQLiteEventStore(path)
+    opened = time.perf_counter() - before
+    assert len(store) == 100_000
+    assert store.queued_bytes == sum(len(b'{"n":"%d","x":"%s"' % (n, b"x" * 300)) for n in range(100_000))
+    assert opened < 0.1
+    store.close()
+
+
+# --- arguments -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"path": 3}, "'path' must be the path of a file, got 3"),
+        ({"path": ""}, "'path' must be the path of a file"),
+        ({"path": "x", "write_through": 1}, "'write_through'"),
+        ({"path": "x", "max_bytes": 0}, "'max_bytes' must be a positive integer"),
+        ({"path": "x", "max_age_s": "day"}, "'max_age_s' must be a number of seconds"),
+    ],
+)
+def test_a_wrong_argument_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match="SQLiteEventStore") as caught:
+        SQLiteEventStore(**options)
+    assert message in str(caught.value)
+
+
+def test_the_accounting_holds_at_every_instant_while_events_come_and_go(path: Path) -> None:
+    """Two emitters over one file, one of which loses its events to the other, under threads that track."""
+    flaky = ScriptedTransport(*[OUTAGE, OK] * 500)
+    poor = Emitter(transport=flaky, event_store=SQLiteEventStore(path), batch_size=5, flush_interval=0,
+                   max_retry_delay_seconds=0.05)  # fmt: skip
+    rich = Emitter(transport=ScriptedTransport(), event_store=SQLiteEventStore(path, take_all=True), flush_interval=0)
+    stop = threading.Event()
+    wrong: list[object] = []
+
+    def watch(emitter: Emitter) -> None:
+        while not stop.is_set():
+            stats = emitter.stats()
+            if not adds_up(stats) or min(stats.queued, stats.in_flight) < 0:
+                wrong.append(stats)
+
+    def work() -> None:
+        for number in range(400):
+            poor.emit(b'{"n":"%d"' % number)
+
+    watchers = [threading.Thread(target=watch, args=(emitter,)) for emitter in (poor, rich)]
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    for thread in [*watchers, *workers]:
+        thread.start()
+    for thread in workers:
+        thread.join(60)
+    assert poor.flush(WAIT_S)
+    assert rich.flush(WAIT_S)
+    wait_until(lambda: poor.stats().delivered + rich.stats().delivered == 1200, WAIT_S)
+    stop.set()
+    for thread in watchers:
+        thread.join(10)
+    assert wrong == []
+    assert poor.stats().recovered == -rich.stats().recovered
+    poor.close()
+    rich.close()
