@@ -21,6 +21,12 @@ from snowplow_tracker.testing import LocalCollector
 
 
 @pytest.fixture
+def collector() -> Iterator[LocalCollector]:
+    with LocalCollector() as running:
+        yield running
+
+
+@pytest.fixture
 def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(capsys)
 
@@ -221,13 +227,13 @@ def test_the_page_lists_every_command() -> None:
 
 
 def test_every_event_that_the_page_tracks_arrives(
-    shell: Shell, snowplow_collector: LocalCollector, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, collector: LocalCollector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SNOWPLOW_COLLECTOR", snowplow_collector.url)
+    monkeypatch.setenv("SNOWPLOW_COLLECTOR", collector.url)
     page = (ROOT / "docs" / "cli.md").read_text("utf-8").replace("\\\n", " ")
     commands = re.findall(r"^    snowplow-tracker (track .*)", page, re.MULTILINE)
     for command in commands:
         ended = shell(*shlex.split(command))
         assert ended.status == 0, ended.err
-    assert len(snowplow_collector.events) == len(commands) >= 5
-    assert snowplow_collector.bad == []
+    assert len(collector.events) == len(commands) >= 5
+    assert collector.bad == []

@@ -39,6 +39,12 @@ def _no_ca_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def collector() -> Iterator[LocalCollector]:
+    with LocalCollector() as running:
+        yield running
+
+
+@pytest.fixture
 def doctor(capsys: pytest.CaptureFixture[str]) -> Any:
     shell = Shell(capsys)
     return lambda *arguments: shell("doctor", "--timeout", "2", *arguments)
@@ -66,9 +72,9 @@ def server(*answers: bytes, certificate: Path | None = None) -> FaultyServer:
 
 
 def test_a_collector_in_good_health_passes_and_gets_one_event_of_each_method(
-    doctor: Any, snowplow_collector: LocalCollector
+    doctor: Any, collector: LocalCollector
 ) -> None:
-    ended = doctor(snowplow_collector.url)
+    ended = doctor(collector.url)
     assert ended.status == 0
     assert {topic: verdict for topic, (verdict, _) in findings(ended).items()} == dict.fromkeys(
         ("port", "POST", "GET", "clock"), "ok"
@@ -76,18 +82,16 @@ def test_a_collector_in_good_health_passes_and_gets_one_event_of_each_method(
     assert "200 OK, text/plain" in findings(ended)["POST"][1]
     assert "200 OK, image/gif" in findings(ended)["GET"][1]
     for method in ("post", "get"):
-        snowplow_collector.assert_tracked(
-            aid="snowplow-tracker-doctor", se_ca="snowplow-tracker", se_ac="doctor", se_la=method
-        )
-    assert snowplow_collector.bad == []
+        collector.assert_tracked(aid="snowplow-tracker-doctor", se_ca="snowplow-tracker", se_ac="doctor", se_la=method)
+    assert collector.bad == []
     assert "snowplow-tracker-doctor" in ended.out.splitlines()[-1]
 
 
-def test_without_events_nothing_is_sent(doctor: Any, snowplow_collector: LocalCollector) -> None:
-    ended = doctor(snowplow_collector.url, "--no-events")
+def test_without_events_nothing_is_sent(doctor: Any, collector: LocalCollector) -> None:
+    ended = doctor(collector.url, "--no-events")
     assert ended.status == 0
     assert list(findings(ended)) == ["port"]
-    assert snowplow_collector.requests == []
+    assert collector.requests == []
 
 
 def test_a_certificate_that_is_trusted_is_told_with_its_remaining_days(
@@ -147,10 +151,10 @@ def test_a_port_that_does_not_answer(doctor: Any, full_backlog: str) -> None:
     assert "no answer within 0.3 s → a firewall drops it" in findings(ended)["port"][1]
 
 
-def test_plain_http_where_https_is_expected(doctor: Any, snowplow_collector: LocalCollector) -> None:
-    ended = doctor(snowplow_collector.url.replace("http:", "https:"))
+def test_plain_http_where_https_is_expected(doctor: Any, collector: LocalCollector) -> None:
+    ended = doctor(collector.url.replace("http:", "https:"))
     assert ended.status == 1
-    assert f"try {snowplow_collector.url}" in findings(ended)["TLS"][1]
+    assert f"try {collector.url}" in findings(ended)["TLS"][1]
 
 
 @pytest.mark.parametrize("behave", [black_hole, stall_in_the_handshake])
@@ -200,14 +204,12 @@ def test_a_bundle_of_certificates_that_is_not_there(doctor: Any, monkeypatch: py
     assert "/no/such/bundle.pem can't be read" in findings(ended)["TLS"][1]
 
 
-def test_a_proxy_is_told_and_used(
-    doctor: Any, snowplow_collector: LocalCollector, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_is_told_and_used(doctor: Any, collector: LocalCollector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     with forward_proxy() as (proxy, lines):
         monkeypatch.setenv("http_proxy", proxy)
-        ended = doctor(snowplow_collector.url)
+        ended = doctor(collector.url)
     assert ended.status == 0, ended.out
     assert findings(ended)["proxy"][0] == "note"
     assert proxy.removeprefix("http://") in findings(ended)["proxy"][1]
@@ -330,10 +332,10 @@ def test_a_date_that_is_none_is_not_compared(doctor: Any, date: str) -> None:
 
 
 def test_tracking_that_is_turned_off_is_told(
-    doctor: Any, snowplow_collector: LocalCollector, monkeypatch: pytest.MonkeyPatch
+    doctor: Any, collector: LocalCollector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SNOWPLOW_DISABLED", "1")
-    ended = doctor(snowplow_collector.url)
+    ended = doctor(collector.url)
     assert ended.status == 1
     assert "is SNOWPLOW_DISABLED set" in findings(ended)["POST"][1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,14 +19,20 @@ USER = {"schema": "iglu:com.acme/user/jsonschema/1-0-0", "data": {"type": "teste
 
 
 @pytest.fixture
+def collector() -> Iterator[LocalCollector]:
+    with LocalCollector() as running:
+        yield running
+
+
+@pytest.fixture
 def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(capsys)
 
 
 @pytest.fixture
-def track(shell: Shell, snowplow_collector: LocalCollector, monkeypatch: pytest.MonkeyPatch) -> Any:
+def track(shell: Shell, collector: LocalCollector, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs ``track``, at the test's collector."""
-    monkeypatch.setenv("SNOWPLOW_COLLECTOR", snowplow_collector.url)
+    monkeypatch.setenv("SNOWPLOW_COLLECTOR", collector.url)
     return lambda *arguments: shell("track", *arguments)
 
 
@@ -57,32 +64,32 @@ EVENTS: list[tuple[list[str], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("arguments", "expected"), EVENTS, ids=lambda value: " ".join(value)[:40])
 def test_each_kind_of_event_arrives(
-    track: Any, snowplow_collector: LocalCollector, arguments: list[str], expected: dict[str, Any]
+    track: Any, collector: LocalCollector, arguments: list[str], expected: dict[str, Any]
 ) -> None:
     ended: Ended = track(*arguments)
     assert ended.status == 0, ended.err
-    (event,) = snowplow_collector.assert_tracked(**expected)
-    assert ended.out == f"delivered {event['eid']} to {snowplow_collector.url}\n"
-    assert snowplow_collector.bad == []
+    (event,) = collector.assert_tracked(**expected)
+    assert ended.out == f"delivered {event['eid']} to {collector.url}\n"
+    assert collector.bad == []
 
 
-def test_what_goes_with_every_event_is_set_by_options(track: Any, snowplow_collector: LocalCollector) -> None:
+def test_what_goes_with_every_event_is_set_by_options(track: Any, collector: LocalCollector) -> None:
     ended = track(
         "screen", "Shop", "--app-id", "salvage", "--user-id", "u1", "--platform", "cnsl", "--namespace", "ns",
         "--tstamp", "1763900000.5", "--true-timestamp", "1763900000000",
         "--context", json.dumps(USER), "--context", json.dumps({**USER, "data": {"type": "second"}}),
     )  # fmt: skip
     assert ended.status == 0, ended.err
-    snowplow_collector.assert_tracked(
+    collector.assert_tracked(
         aid="salvage", uid="u1", p="cnsl", tna="ns", dtm="1763900000500", ttm="1763900000000",
         contexts=[USER, {"data": {"type": "second"}}],
     )  # fmt: skip
 
 
-def test_get_is_sent_by_get(track: Any, snowplow_collector: LocalCollector) -> None:
+def test_get_is_sent_by_get(track: Any, collector: LocalCollector) -> None:
     assert track("struct", "a b", "c&d", "--method", "get").status == 0
-    snowplow_collector.assert_tracked(se_ca="a b", se_ac="c&d")
-    assert [request.method for request in snowplow_collector.requests] == ["GET"]
+    collector.assert_tracked(se_ca="a b", se_ac="c&d")
+    assert [request.method for request in collector.requests] == ["GET"]
 
 
 @pytest.mark.parametrize(
@@ -96,14 +103,14 @@ def test_get_is_sent_by_get(track: Any, snowplow_collector: LocalCollector) -> N
 )
 def test_json_is_read_from_stdin(
     track: Any,
-    snowplow_collector: LocalCollector,
+    collector: LocalCollector,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
     typed: dict[str, Any],
 ) -> None:
     type_in(monkeypatch, json.dumps(typed, ensure_ascii=False).encode())
     assert track(*arguments).status == 0
-    assert len(snowplow_collector.wait_for(1)) == 1
+    assert len(collector.wait_for(1)) == 1
 
 
 @pytest.mark.parametrize(
@@ -127,7 +134,7 @@ def test_json_is_read_from_stdin(
     ],
 )
 def test_what_is_not_valid_is_told_and_nothing_is_sent(
-    track: Any, snowplow_collector: LocalCollector, arguments: list[str], error: str
+    track: Any, collector: LocalCollector, arguments: list[str], error: str
 ) -> None:
     ended: Ended = track(*arguments)
     assert ended.status == 2
@@ -135,7 +142,7 @@ def test_what_is_not_valid_is_told_and_nothing_is_sent(
     assert ended.err.startswith("Error: ")
     assert error in ended.err
     assert "Traceback" not in ended.err
-    assert snowplow_collector.requests == []
+    assert collector.requests == []
 
 
 def test_bytes_on_stdin_that_are_no_text_are_told(track: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,16 +152,16 @@ def test_bytes_on_stdin_that_are_no_text_are_told(track: Any, monkeypatch: pytes
     assert "--json must be JSON" in ended.err
 
 
-def test_an_event_that_the_collector_refuses_is_status_3(track: Any, snowplow_collector: LocalCollector) -> None:
-    snowplow_collector.fail(400)
+def test_an_event_that_the_collector_refuses_is_status_3(track: Any, collector: LocalCollector) -> None:
+    collector.fail(400)
     ended: Ended = track("screen", "Shop")
     assert ended.status == 3
-    assert f"Error: {snowplow_collector.url} refuses the event." in ended.err
-    assert f"snowplow-tracker doctor {snowplow_collector.url}" in ended.err
+    assert f"Error: {collector.url} refuses the event." in ended.err
+    assert f"snowplow-tracker doctor {collector.url}" in ended.err
 
 
-def test_a_collector_that_is_back_in_time_gets_the_event(track: Any, snowplow_collector: LocalCollector) -> None:
-    snowplow_collector.fail(503, times=2)
+def test_a_collector_that_is_back_in_time_gets_the_event(track: Any, collector: LocalCollector) -> None:
+    collector.fail(503, times=2)
     ended: Ended = track("screen", "Shop")
     assert ended.status == 0
     assert "is lost: it answers 503" in ended.err
@@ -168,21 +175,21 @@ def test_a_collector_that_is_away_is_status_1(shell: Shell) -> None:
     assert f"snowplow-tracker doctor {url}" in ended.err
 
 
-def test_the_form_of_2013_is_sent_with_a_warning(track: Any, snowplow_collector: LocalCollector) -> None:
+def test_the_form_of_2013_is_sent_with_a_warning(track: Any, collector: LocalCollector) -> None:
     ended: Ended = track("unstruct", "save-game", "--json", '{"slot": 1}')
     assert ended.status == 0
     assert ended.err == "Warning: without --event-vendor, today's pipelines refuse this event.\n"
-    (bad,) = snowplow_collector.bad
+    (bad,) = collector.bad
     assert bad.event
     assert bad.event["ue_na"] == "save-game"
 
 
 def test_tracking_that_is_turned_off_is_no_success(
-    track: Any, snowplow_collector: LocalCollector, monkeypatch: pytest.MonkeyPatch
+    track: Any, collector: LocalCollector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SNOWPLOW_DISABLED", "1")
     ended: Ended = track("screen", "Shop")
     assert ended.status == 1
     assert "tracking is disabled" in ended.err
     assert "SNOWPLOW_DISABLED is set" in ended.err
-    assert snowplow_collector.requests == []
+    assert collector.requests == []
