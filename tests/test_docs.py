@@ -147,7 +147,9 @@ def test_every_page_is_in_the_sites_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
     for page in (ROOT / "docs").rglob("*.md"):
         name = page.relative_to(ROOT / "docs").as_posix()
-        assert re.search(rf"^ +- (?:[^#:]+: )?{re.escape(name)}$", navigation, re.MULTILINE), f"{name} is not in mkdocs.yml"
+        assert re.search(rf"^ +- (?:[^#:]+: )?{re.escape(name)}$", navigation, re.MULTILINE), (
+            f"{name} is not in mkdocs.yml"
+        )
 
 
 @pytest.mark.parametrize("page", [*FRONT_PAGES, *PAGES], ids=lambda page: page.name)
