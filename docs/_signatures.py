@@ -31,9 +31,19 @@ class MadeSignatures(Extension):
     def on_package(self, *, pkg: Any, **_: Any) -> None:
         settings = pkg["settings.EmitterSettings"]
         for module in [pkg, *pkg.modules.values()]:
-            for name, member in list(module.members.items()):
-                if isinstance(member, Class) and not name.startswith("_"):
-                    _complete(member, importlib.import_module(module.path), settings)
+            classes = [member for member in module.members.values() if isinstance(member, Class)]
+            public = [member for member in classes if not member.name.startswith("_")]
+            if public and (imported := _imported(module.path)):
+                for member in public:
+                    _complete(member, imported, settings)
+
+
+def _imported(path: str) -> Any:
+    """The module, or None where it needs an extra that is not here: then the page shows what the source has."""
+    try:
+        return importlib.import_module(path)
+    except ImportError:
+        return None
 
 
 def _complete(documented: Class, module: Any, settings: Class) -> None:

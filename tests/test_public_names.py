@@ -80,15 +80,19 @@ def definition(module: str, name: str) -> list[ast.stmt]:
 
 
 def inherited(module: str, name: str) -> Iterator[str]:
-    """What a class has from bases that the reference does not show by themselves."""
+    """What a class has from bases that the reference does not show by themselves, and has not defined anew."""
     kind = getattr(importlib.import_module(module), name)
+    own = set(vars(kind)) if isinstance(kind, type) else set()
     for base in kind.__mro__[1:] if isinstance(kind, type) else ():
-        if base.__module__.startswith(PACKAGES) and not {base.__module__, f"{base.__module__}.{base.__name__}"} & {
-            *documented()
-        }:
+        shown = {base.__module__, f"{base.__module__}.{base.__name__}"} & {*documented()}
+        if base.__module__.startswith(PACKAGES) and not shown:
             body = ast.parse(source_of(base.__module__).read_text("utf-8")).body
             (found,) = [node for node in body if isinstance(node, ast.ClassDef) and node.name == base.__name__]
-            yield from members(f"{module}.{name}", found.body)
+            for line in members(f"{module}.{name}", found.body):
+                member = re.match(r"\w+", line.removeprefix(f"{module}.{name}."))
+                if member and member[0] not in own:
+                    yield line
+            own |= set(vars(base))
 
 
 def surface() -> list[str]:
