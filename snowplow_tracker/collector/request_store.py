@@ -41,7 +41,7 @@ class StoreError(Exception):
 
 
 class RequestStore:
-    """The newest requests, in a file. It may be used from any thread.
+    """The newest requests, in a file. It may be used from any thread, one write at a time.
 
     A write that fails later on, as on a full disk, is logged once: collecting goes on in memory.
 
