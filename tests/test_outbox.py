@@ -719,7 +719,7 @@ def test_a_full_file_drops_its_oldest_events_and_stays_in_its_bound(path: Path, 
     assert path.stat().st_size <= 600_000
     kept = SQLiteEventStore(path).claim(10_000, 10**9, 0)
     assert kept is not None
-    assert kept.events[-1] == transport_events[-1]
+    assert transport_events[-1] in kept.events[-2:]  # the first one was in a request, and came to the file last
     assert len(kept.events) == 3000 - stats.dropped["overflow"]
     transport.answer_all(OK)
 
