@@ -34,6 +34,7 @@ class Sizes:
     gil_events: int
     thread_events: int
     import_rounds: int
+    outbox_rows: int
 
 
 FULL: Final = Sizes(
@@ -50,6 +51,7 @@ FULL: Final = Sizes(
     gil_events=20_000,
     thread_events=40_000,
     import_rounds=15,
+    outbox_rows=1_000_000,
 )
 QUICK: Final = Sizes(
     rounds=3,
@@ -65,8 +67,9 @@ QUICK: Final = Sizes(
     gil_events=20_000,
     thread_events=20_000,
     import_rounds=5,
+    outbox_rows=100_000,
 )
-TINY: Final = Sizes(1, 1, 2, 50, 1, 1200, 50, 30, (100, 1000), (100, 1000), 1200, 1200, 1)
+TINY: Final = Sizes(1, 1, 2, 50, 1, 1200, 50, 30, (100, 1000), (100, 1000), 1200, 1200, 1, 1500)
 """For the tests: everything runs, and no number means anything."""
 
 SNOWPLOWS: Final = ("ours", "official", "official, tuned")
@@ -105,6 +108,7 @@ class Suite:
             ("exit", self._exit),
             ("import", self._import),
             ("threads", self._threads),
+            ("outbox", self._outbox),
         )
         for number, (name, step) in enumerate(steps, 1):
             print(f"[{number:2}/{len(steps)}] {name}", file=sys.stderr, flush=True)
@@ -216,6 +220,15 @@ class Suite:
         contestants = {name: lambda name=name: import_once(self.python, ours=name == "ours") for name in self.two}  # type: ignore[misc]
         in_turns(1, contestants)  # the first import writes the compiled files
         return in_turns(self.sizes.import_rounds, contestants)
+
+    def _outbox(self) -> dict[str, Any]:
+        """The call with the event's file, and a large file."""
+        sizes = self.sizes
+        calls = measure(
+            "bench_outbox", "calls", python=self.python, rounds=max(1, sizes.floor_rounds // 2), calls=sizes.calls
+        )
+        rows = measure("bench_outbox", "rows", python=self.python, count=sizes.outbox_rows, claims=3)
+        return {"calls": calls, "rows": rows}
 
     def _threads(self) -> dict[str, Found]:
         sizes, rounds = self.sizes, max(self.sizes.rounds, 1)
