@@ -29,10 +29,6 @@ _MAGIC: Final = b"SQLite format 3\0"
 _COMPANIONS: Final = ("-wal", "-shm", "-journal")
 _OPENING_S: Final = 2.0
 """How long opening waits for others, which may be making the file."""
-_BUSY_TIMEOUT_MS: Final = 250
-"""How long a tracking thread may wait for another process's write, which takes a millisecond, or ten if that process
-makes the log end; then it goes on in memory."""
-
 # `shelves`: events belong to the shelf that their process put them on, so that taking over from a process that is gone
 # is one update, whatever it left. An event's place (0, 1, 2, …) and the bytes `before` it on its shelf, less what was
 # `settled`, say how much a shelf still holds without counting it.
@@ -67,12 +63,13 @@ class Corrupt(Exception):
     """The file is ours and broken."""
 
 
-def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
+def connect(path: Path, *, create: bool = True, patience_s: float = 1.0) -> sqlite3.Connection:
     """Open an outbox, or make a new one.
 
     Args:
         path: The file; its folder is made if need be.
         create: Whether to make what is not there.
+        patience_s: How long each later write waits for another process's.
 
     Raises:
         Unusable: It is not ours, of a newer version, locked, or can't be written.
@@ -84,6 +81,7 @@ def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
             connection = sqlite3.connect(path, timeout=_OPENING_S, isolation_level=None, check_same_thread=False)
             try:
                 _prepare(connection)
+                connection.execute(f"PRAGMA busy_timeout = {int(patience_s * 1000)}")
                 _opened.add(_identity(path))
             except BaseException:
                 connection.close()
@@ -183,7 +181,6 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute("SELECT count(*) FROM shelves, claims").fetchone()
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
 
 
 def _names(connection: sqlite3.Connection) -> list[str]:
