@@ -59,7 +59,7 @@ def pairs_of_the_event() -> dict[str, str]:
 class QuietTracker:
     """Our tracker with its emitter thread stuck in a request that nobody answers: the call, and nothing beside it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         # Connections are made by the system and never accepted here.
         self._black_hole = socket.create_server(("127.0.0.1", 0), backlog=1)
         from benchmarks import libraries as values
@@ -71,6 +71,7 @@ class QuietTracker:
             buffer_bytes=values.MANY * 1000,
             request_timeout=600,
             shutdown_timeout=0,
+            **options,
         )
         self.tracker = our_tracker(emitter)
         track = self.tracker.track_struct_event

@@ -47,6 +47,7 @@ class Table:
         self._queue()
         self._rest()
         self._threads()
+        self._outbox()
 
     # --- making rows ---------------------------------------------------------------------------------------------
 
@@ -199,6 +200,22 @@ class Table:
         for title, rounds in (("flat out", flat["ours, 4"]), ("100 events a frame", paced["ours"])):
             told = [one["calls"]["p99.9"] / 1000 for one in rounds]
             self._limit(f"4 tracking threads, p99.9 of a call, {title}", told, 1.0, "ms", 3)
+
+    def _outbox(self) -> None:
+        calls, rows = self._found["outbox"]["calls"], self._found["outbox"]["rows"]
+        through = calls["written through"]
+        self._limit("a call written through to the outbox, p50", [through["all"]["p50"]], 25, "µs", 1)
+        self._limit("the same, p99.9", [through["all"]["p99.9"] / 1000], 2, "ms", 3)
+        self._ratio(
+            "a call whose outbox spills, p50, against the store in memory", "≤ 1.2 ×",
+            calls["spilling"]["p50"]["rounds"], calls["memory"]["p50"]["rounds"], lambda ratio: ratio <= 1.2, "µs",
+        )  # fmt: skip
+        self._limit("the outbox's log, flat out", [calls["log_bytes"] / 1e6], 32, "MB", 1)
+        self._limit("opening an outbox that holds many events", [rows["open_ms"]], 100, "ms", 1)
+        self._ratio(
+            "a claim at its end against one at its beginning", "≤ 1.25 ×", rows["last_ms"]["rounds"],
+            rows["first_ms"]["rounds"], lambda ratio: ratio <= 1.25, "ms",
+        )  # fmt: skip
 
 
 def _inside(one: Any, keys: Sequence[str]) -> float:

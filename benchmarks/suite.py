@@ -37,6 +37,7 @@ class Sizes:
     import_rounds: int
     redis_rounds: int
     redis_events: int
+    outbox_rows: int
 
 
 FULL: Final = Sizes(
@@ -55,6 +56,7 @@ FULL: Final = Sizes(
     import_rounds=15,
     redis_rounds=3,
     redis_events=bench_redis.EVENTS,
+    outbox_rows=1_000_000,
 )
 QUICK: Final = Sizes(
     rounds=3,
@@ -72,8 +74,9 @@ QUICK: Final = Sizes(
     import_rounds=5,
     redis_rounds=1,
     redis_events=20_000,
+    outbox_rows=100_000,
 )
-TINY: Final = Sizes(1, 1, 2, 50, 1, 1200, 50, 30, (100, 1000), (100, 1000), 1200, 1200, 1, 1, 1200)
+TINY: Final = Sizes(1, 1, 2, 50, 1, 1200, 50, 30, (100, 1000), (100, 1000), 1200, 1200, 1, 1, 1200, 1500)
 """For the tests: everything runs, and no number means anything."""
 
 SNOWPLOWS: Final = ("ours", "official", "official, tuned")
@@ -113,6 +116,7 @@ class Suite:
             ("import", self._import),
             ("threads", self._threads),
             ("redis", self._redis),
+            ("outbox", self._outbox),
         )
         for number, (name, step) in enumerate(steps, 1):
             print(f"[{number:2}/{len(steps)}] {name}", file=sys.stderr, flush=True)
@@ -228,6 +232,15 @@ class Suite:
     def _redis(self) -> Found | None:
         """None where redis-server is missing: the suite goes on without."""
         return bench_redis.measure_all(self.sizes.redis_rounds, self.sizes.redis_events, python=self.python)
+
+    def _outbox(self) -> dict[str, Any]:
+        """The call with the event's file, and a large file."""
+        sizes = self.sizes
+        calls = measure(
+            "bench_outbox", "calls", python=self.python, rounds=max(1, sizes.floor_rounds // 2), calls=sizes.calls
+        )
+        rows = measure("bench_outbox", "rows", python=self.python, count=sizes.outbox_rows, claims=3)
+        return {"calls": calls, "rows": rows}
 
     def _threads(self) -> dict[str, Found]:
         sizes, rounds = self.sizes, max(self.sizes.rounds, 1)

@@ -62,14 +62,16 @@ class EventStore(Protocol):
 
     degraded: str
     """What is wrong with the store, in a sentence, or "" while all is well."""
-    durable: bool
-    """Whether what waits here outlives the process, so that closing need not give it up. It may change."""
     oldest_go_first: bool
     """Whether a full store makes room by dropping its oldest events, whatever the emitter's ``overflow`` says."""
     max_age_s: float | None
     """How old an event may become, claimed or not, in seconds; None for any age."""
     poll_s: float | None
     """How often to `claim` on the chance that others put something, in seconds; None if the listener hears of it."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether what waits here outlives the process, so that closing need not give it up. It may change."""
 
     def attach(self, listener: Listener) -> None:
         """Work for this emitter from now on, and tell it what happens here by itself; called once, before `put`."""

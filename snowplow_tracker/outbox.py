@@ -154,6 +154,9 @@ class SQLiteEventStore:
         self.memory_events = memory_events
         self.memory_bytes = memory_bytes
         self._take_all = take_all
+        # Another process's write takes a millisecond, or ten where it makes the log end, but that process may be short
+        # of processor time. Written through, an event in memory is what a kill would lose; else it is where it belongs.
+        self._patience_s = 1.0 if write_through else 0.05
         self._worth_moving = 0 if write_through else memory_events * 3 // 4
         self._bytes_worth_moving = 0 if write_through else memory_bytes * 3 // 4
         self._listener: Listener | None = None
@@ -169,7 +172,7 @@ class SQLiteEventStore:
     def _start_anew(self) -> None:
         # Re-entrant: a __del__ or a signal handler may track while it is held.
         self._lock = threading.RLock()
-        self._shelves = OutboxShelves(self.path, everything=self._take_all)
+        self._shelves = OutboxShelves(self.path, patience_s=self._patience_s, everything=self._take_all)
         self._checkpointer = Checkpointer(self.path)
         self._keeper = Keeper(self)
         self._memory = _Line()

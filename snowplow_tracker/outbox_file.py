@@ -10,9 +10,12 @@ import contextlib
 import os
 import sqlite3
 import stat
+import threading
 import time
 from pathlib import Path
 from typing import Final
+
+from snowplow_tracker import lifecycle
 
 APPLICATION_ID: Final = 0x536E4F62  # "SnOb"
 VERSION: Final = 1
@@ -21,14 +24,11 @@ PAGE_BYTES: Final = 2048
 SHELF_BITS: Final = 40
 """An event's id is its shelf's number and, in so many bits below it, its place there."""
 
+_FOREIGN: Final = "it is not an outbox"
 _MAGIC: Final = b"SQLite format 3\0"
 _COMPANIONS: Final = ("-wal", "-shm", "-journal")
 _OPENING_S: Final = 2.0
 """How long opening waits for others, which may be making the file."""
-_BUSY_TIMEOUT_MS: Final = 250
-"""How long a tracking thread may wait for another process's write, which takes a millisecond, or ten if that process
-makes the log end; then it goes on in memory."""
-
 # `shelves`: events belong to the shelf that their process put them on, so that taking over from a process that is gone
 # is one update, whatever it left. An event's place (0, 1, 2, …) and the bytes `before` it on its shelf, less what was
 # `settled`, say how much a shelf still holds without counting it.
@@ -63,35 +63,58 @@ class Corrupt(Exception):
     """The file is ours and broken."""
 
 
-def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
+def connect(path: Path, *, create: bool = True, patience_s: float = 1.0) -> sqlite3.Connection:
     """Open an outbox, or make a new one.
 
     Args:
         path: The file; its folder is made if need be.
         create: Whether to make what is not there.
+        patience_s: How long each later write waits for another process's.
 
     Raises:
         Unusable: It is not ours, of a newer version, locked, or can't be written.
         Corrupt: It is ours and broken.
     """
-    _check_header(path, create)
-    try:
-        connection = sqlite3.connect(path, timeout=_OPENING_S, isolation_level=None, check_same_thread=False)
+    with _opening:
+        _check_header(path, create)
         try:
-            _prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
+            connection = sqlite3.connect(path, timeout=_OPENING_S, isolation_level=None, check_same_thread=False)
+            try:
+                _prepare(connection)
+                connection.execute(f"PRAGMA busy_timeout = {int(patience_s * 1000)}")
+                _opened.add(_identity(path))
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.Error as error:
+            raise translated(error) from None
         return connection
-    except sqlite3.Error as error:
-        raise translated(error) from None
+
+
+# POSIX drops all of a process's locks on a file when it closes any descriptor of it. So once SQLite has a file open
+# here, nothing else may open it: another process that closes it would think that it is the last, and delete the log.
+_opening = threading.Lock()
+_opened: set[tuple[int, int]] = set()
+
+
+def _renew_lock() -> None:
+    global _opening
+    _opening = threading.Lock()
+
+
+lifecycle.call_after_fork(_renew_lock)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def translated(error: sqlite3.Error) -> Exception:
     """An error of SQLite, as one of ours. Its text holds no event."""
-    if type(error) is sqlite3.DatabaseError:  # SQLITE_CORRUPT and SQLITE_NOTADB; all others have classes of their own
-        return Corrupt(str(error))
-    return Unusable(str(error))
+    if type(error) is not sqlite3.DatabaseError:  # it is for SQLITE_CORRUPT and SQLITE_NOTADB, and nothing else
+        return Unusable(str(error))
+    return Unusable(_FOREIGN, for_good=True) if "not a database" in str(error) else Corrupt(str(error))
 
 
 def is_locked(error: Exception) -> bool:
@@ -112,6 +135,7 @@ def probe(path: Path) -> None:
 
 
 def _check_header(path: Path, create: bool) -> None:
+    """Look at a file before SQLite does, which would write to what is not ours."""
     try:
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,28 +144,36 @@ def _check_header(path: Path, create: bool) -> None:
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise Unusable("it is not a file", for_good=True)
-        with path.open("rb") as file:
-            header = file.read(100)
+        header = b"" if _identity(path) in _opened else _first_bytes(path)
     except OSError as error:
         raise Unusable(os.strerror(error.errno or 0).lower()) from None
     if header:
-        _check_identity(header)
-    elif not create:
+        if header[:16] != _MAGIC:
+            raise Unusable(_FOREIGN, for_good=True)
+        _check_identity(int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big"))
+    elif not create and _identity(path) not in _opened:
         raise Unusable("it is empty", for_good=True)
 
 
-def _check_identity(header: bytes) -> None:
-    if header[:16] != _MAGIC or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise Unusable("it is not an outbox", for_good=True)
-    version = int.from_bytes(header[60:64], "big")
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(100)
+
+
+def _check_identity(application_id: int, version: int) -> None:
+    if application_id != APPLICATION_ID:
+        raise Unusable(_FOREIGN, for_good=True)
     if version > VERSION:
         raise Unusable(f"it is of version {version}, made by a newer snowplow_tracker", for_good=True)
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    if connection.execute("PRAGMA application_id").fetchone() == (0,):
+    if not _names(connection):
         _make_tables(connection)
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    _check_identity(application_id, version)
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise Unusable("its file system has no shared memory")
@@ -149,14 +181,17 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute("SELECT count(*) FROM shelves, claims").fetchone()
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+
+
+def _names(connection: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
     """In rollback mode still, so that the header says at once whose the file is."""
     connection.execute("BEGIN EXCLUSIVE")
     try:
-        if connection.execute("PRAGMA application_id").fetchone() == (0,):  # and no other process was faster
+        if not _names(connection):  # and no other process was faster
             for statement in _SCHEMA:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -8,7 +8,7 @@ import secrets
 import sys
 from pathlib import Path
 from time import monotonic, time
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -88,13 +88,20 @@ def _is_running(pid: int, started: int) -> bool:
         return False
     except OSError:  # it is somebody else's
         pass
+    stat = _stat(pid)
+    if stat and stat[0] in "ZX":  # it has ended, and nobody has asked how
+        return False
     return not started or _start_time(pid) in (0, started)
 
 
 def _start_time(pid: int) -> int:
-    """Source: proc(5), ``/proc/pid/stat``: field 22; the second may hold blanks and brackets, and is in brackets."""
-    stat: Any = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    stat = _stat(pid)
     return int(stat[19]) if len(stat) > 19 else 0
+
+
+def _stat(pid: int) -> list[str]:
+    """Source: proc(5), ``/proc/pid/stat``: from field 3 on; the second may hold blanks and brackets, in brackets."""
+    return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
 
 
 def _read(path: str) -> str:

@@ -31,9 +31,9 @@ class OutboxShelves:
         unreadable: Rows that are no events; they are gone already.
     """
 
-    def __init__(self, path: Path, *, create: bool = True, everything: bool = False) -> None:
+    def __init__(self, path: Path, *, patience_s: float, everything: bool = False) -> None:
         self._path = path
-        self._create = create
+        self._patience_s = patience_s
         self._everything = everything
         self.token = outbox_holders.new_token()
         self.attended = False
@@ -60,7 +60,7 @@ class OutboxShelves:
             outbox_file.Unusable, outbox_file.Corrupt: The file can't be opened.
         """
         if self._rows is None:
-            self._rows = OutboxRows(outbox_file.connect(self._path, create=self._create))
+            self._rows = OutboxRows(outbox_file.connect(self._path, patience_s=self._patience_s))
         return self._rows
 
     @property

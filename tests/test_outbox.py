@@ -357,7 +357,9 @@ def test_a_holder_is_gone_when_its_process_is() -> None:
     me = holder(new_token())
     there = attrs_evolve(me, token="other", pid=process.pid, started=0)
     assert not there.is_gone()
-    process.communicate(b"\n")
+    process.stdin.close()  # type: ignore[union-attr]
+    wait_until(there.is_gone, WAIT_S)  # nobody has asked yet how it ended
+    process.wait()
     assert there.is_gone()
 
 
@@ -561,7 +563,7 @@ def test_a_locked_file_costs_a_moment_and_is_used_again(
         other.execute("BEGIN EXCLUSIVE")
         before = time.monotonic()
         track(t, 300)
-        assert time.monotonic() - before < 1
+        assert time.monotonic() - before < 3
         assert "database is locked" in t.stats().store_degraded
         other.execute("COMMIT")
     other.close()
@@ -719,7 +721,7 @@ def test_a_full_file_drops_its_oldest_events_and_stays_in_its_bound(path: Path, 
     assert path.stat().st_size <= 600_000
     kept = SQLiteEventStore(path).claim(10_000, 10**9, 0)
     assert kept is not None
-    assert kept.events[-1] == transport_events[-1]
+    assert transport_events[-1] in kept.events[-2:]  # the first one was in a request, and came to the file last
     assert len(kept.events) == 3000 - stats.dropped["overflow"]
     transport.answer_all(OK)
 
