@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 import click
 import pytest
@@ -179,6 +180,27 @@ def test_colour_is_for_terminals_that_want_it() -> None:
 
 
 # --- completion ------------------------------------------------------------------------------------------------
+
+
+def test_the_collector_takes_schemas_and_a_store(tmp_path: Path) -> None:
+    folder = tmp_path / "com.acme" / "save_game" / "jsonschema"
+    folder.mkdir(parents=True)
+    (folder / "1-0-0").write_text('{"type": "object", "properties": {"slot": {"type": "integer"}}}')
+    command = [*PROGRAM, "collector", "--port", "0", "--schemas", str(tmp_path), "--store", str(tmp_path / "kept")]
+    uri = "iglu:com.acme/save_game/jsonschema/1-0-0"
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), encoding="utf-8"
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        sent = run_program("track", "self-describing", uri, "--json", '{"slot": "three"}', "--collector", url)
+        assert sent.status == 0, sent.err
+        line = process.stdout.readline()
+        process.terminate()
+        assert process.wait(10) == 0
+    assert line.startswith("BAD")
+    assert "slot" in line
+    assert (tmp_path / "kept").exists()
 
 
 COMPLETIONS = {
