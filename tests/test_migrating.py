@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ast
 import builtins
+import gc
 import json
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from processes import ROOT
+from processes import ROOT, wait_until
 from schemas import complaints
+from servers import WAIT_S
 
 from snowplow_tracker import Emitter, Snowplow, Tracker
 from snowplow_tracker.testing import LocalCollector
@@ -56,6 +59,7 @@ class Program:
     def __init__(self, part: str, collector: LocalCollector) -> None:
         self.collector = collector
         self.names: dict[str, Any] = {}
+        self.threads = set(threading.enumerate())
         self.run("\n".join(re.findall(r"^```python\n(.*?)^```", parts()[part], re.MULTILINE | re.DOTALL)))
         self.settle()
         collector.reset()
@@ -89,6 +93,13 @@ class Program:
         for each in self.made():
             each.close()
         Snowplow.reset()
+        self.names.clear()
+        gc.collect()
+        # Trackers without a name deliver on their own; their threads must not outlive the collector.
+        wait_until(lambda: not self.emitter_threads(), WAIT_S)
+
+    def emitter_threads(self) -> set[threading.Thread]:
+        return {thread for thread in set(threading.enumerate()) - self.threads if thread.name == "snowplow-emitter"}
 
 
 @pytest.fixture
