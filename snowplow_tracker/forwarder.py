@@ -119,7 +119,8 @@ class Forwarder:
         finally:
             self._store.stop()
             emitter.close(0 if left else None)  # what could not be delivered all the time will not be now
-        show(attrs.evolve(self._progress(emitter), ended=True))
+        # A server that does not answer has had its chances, and a run that failed is to end soon.
+        show(attrs.evolve(self._progress(emitter, ask=not left), ended=True))
         self._store.close()  # once more: it was just asked how much is left
         if left:
             raise ForwardingFailed(left)
@@ -169,11 +170,11 @@ class Forwarder:
                 shown_at = monotonic()
         return ""
 
-    def _progress(self, emitter: Emitter) -> Progress:
+    def _progress(self, emitter: Emitter, *, ask: bool = True) -> Progress:
         stats = emitter.stats()
         backlog, trouble = None, self._store.degraded
         try:
-            backlog = self._store.backlog()
+            backlog = self._store.backlog() if ask else None
         except (RedisError, OSError) as error:
             trouble = trouble or f"{self._store.address} is lost: {reason(error)}"
         return Progress(stats, backlog, self._store.poison, trouble)

@@ -128,6 +128,27 @@ def test_once_fails_where_the_collector_takes_nothing(server: RedisProcess) -> N
     assert server.client.xlen("snowplow") == 10
 
 
+def test_once_fails_where_redis_dies_on_the_way(collector: LocalCollector) -> None:
+    with RedisProcess() as server:
+        fill(server, 10)
+        collector.fail(503)
+        forwarder = Forwarder(RedisStreamStore(server.url), collector.url, once=True, patience_s=1)
+        failed: list[str] = []
+
+        def forward_once() -> None:
+            try:
+                forwarder.run(lambda progress: None)
+            except ForwardingFailed as error:
+                failed.append(str(error))
+
+        thread = threading.Thread(target=forward_once)
+        thread.start()
+        wait_until(lambda: collector.requests, WAIT_S, "a request")
+        server.kill()
+        thread.join(WAIT_S)
+        assert failed == [f"not drained: {RedisStreamStore(server.url).address} is lost: ConnectionError"]
+
+
 def test_once_waits_for_the_lease_of_a_dead_forwarder(server: RedisProcess, collector: LocalCollector) -> None:
     ids = fill(server, 10)
     dead = RedisStreamStore(server.url, lease_s=3600)
