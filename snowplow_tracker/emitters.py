@@ -10,12 +10,13 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import attrs
 
+from snowplow_tracker.addresses import collector_url
 from snowplow_tracker.delivery import Delivery
 from snowplow_tracker.errors import ValidationError
 from snowplow_tracker.outcomes import FlushResult, Reason, Stats
 from snowplow_tracker.payload import encode_pairs, payload_dict
 from snowplow_tracker.settings import EmitterSettings, refuse_unknown
-from snowplow_tracker.transport import GetTransport, PostTransport, Transport, collector_url
+from snowplow_tracker.transport import Transport
 from snowplow_tracker.validators import invalid
 
 P = ParamSpec("P")
@@ -254,6 +255,8 @@ def _hand_over(emitter: Any, fragment: bytes) -> str | None:
 
 
 def _http_transport(settings: EmitterSettings) -> Transport:
+    from snowplow_tracker.http_transport import GetTransport, PostTransport  # not before one is needed: see there
+
     url = collector_url("endpoint", settings.endpoint, settings.protocol, settings.port, settings.method)
     kind = GetTransport if settings.method == "get" else PostTransport
     return kind(

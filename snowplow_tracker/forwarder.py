@@ -8,12 +8,12 @@ from typing import Final
 
 import attrs
 
+from snowplow_tracker.addresses import POST_PATH, collector_url
 from snowplow_tracker.emitters import Emitter
 from snowplow_tracker.errors import SnowplowTrackerError
 from snowplow_tracker.outcomes import Stats
 from snowplow_tracker.redis_server import AuthenticationError, RedisConnectionError, RedisError, reason
 from snowplow_tracker.redis_stream import Backlog, RedisStreamStore
-from snowplow_tracker.transport import POST_PATH, collector_url
 
 _LOOK_EVERY_S: Final = 1.0
 _STEP_S: Final = 0.1

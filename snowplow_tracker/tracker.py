@@ -15,6 +15,7 @@ from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
 
 from snowplow_tracker import lifecycle
+from snowplow_tracker.addresses import cloudfront_host
 from snowplow_tracker.calls import EventOptions, public_call
 from snowplow_tracker.catalogue_calls import CatalogueCalls
 from snowplow_tracker.ecommerce_calls import EcommerceCalls
@@ -36,7 +37,6 @@ from snowplow_tracker.payload import JsonEncoder, JsonForm, encode_pairs, fragme
 from snowplow_tracker.self_describing_json import SelfDescribingJson
 from snowplow_tracker.settings import EmitterOptions, refuse_unknown
 from snowplow_tracker.subject import Subject
-from snowplow_tracker.transport import cloudfront_host
 from snowplow_tracker.unstruct import UnstructEvent, check_event_vendor
 from snowplow_tracker.validators import Check, check_flag, check_text, invalid, one_of, tstamp_ms
 from snowplow_tracker.version import __version__

@@ -19,17 +19,11 @@ from strategies import texts
 from urllib3 import HTTPResponse
 
 from snowplow_tracker import ValidationError
+from snowplow_tracker.addresses import cloudfront_host, collector_url, is_loopback
+from snowplow_tracker.http_transport import GET_URL_LIMIT, GetTransport, PostTransport
 from snowplow_tracker.payload import encode_pairs
 from snowplow_tracker.testing import LocalCollector
-from snowplow_tracker.transport import (
-    GET_URL_LIMIT,
-    GetTransport,
-    PostTransport,
-    Result,
-    cloudfront_host,
-    collector_url,
-    is_loopback,
-)
+from snowplow_tracker.transport import Result
 
 TP2 = "/com.snowplowanalytics.snowplow/tp2"
 TIMEOUT = (5.0, 5.0)

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import requests.utils
 
+from snowplow_tracker.addresses import is_loopback
 from snowplow_tracker.cli.findings import Finding
-from snowplow_tracker.transport import is_loopback
 
 _CERTIFICATE_ENDS_SOON_DAYS: Final = 14
 _DAY_S: Final = 86_400

@@ -9,12 +9,12 @@ from typing import Final
 
 import click
 
+from snowplow_tracker.addresses import collector_url
 from snowplow_tracker.cli.connection import Target, examine_connection
 from snowplow_tracker.cli.conventions import NOT_DONE, method_option, usage_errors
 from snowplow_tracker.cli.findings import Finding
 from snowplow_tracker.cli.probes import APP_ID, examine_answer, examine_clock, examine_keep_alive, send_event
 from snowplow_tracker.settings import Method
-from snowplow_tracker.transport import collector_url
 
 _COLOURS: Final = {"ok": "green", "note": "blue", "warn": "yellow", "FAIL": "red"}
 _WIDTH: Final = 79
