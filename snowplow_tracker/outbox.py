@@ -317,6 +317,8 @@ class SQLiteEventStore:
         """In the child: what waits is the parent's; begin a shelf of our own."""
         former, chores = self._queue, self._chores
         self._start_anew(former.listener)
+        # The first event starts the thread: none may be started here.
+        self._queue.wants_keeper = former.listener is not None
         if former.shelves.is_connected:  # by a fork that Python was not told of: SQLite's state is the parent's, too
             _copied.append((former, chores))
             self._queue.degrade("the process was forked without Python's hooks", for_good=True)

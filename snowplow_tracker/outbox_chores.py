@@ -72,7 +72,7 @@ class Chores:
                     shelves.stay()
                     self._queue.account_for_missing()
             self._queue.pay()
-            self._queue.move_memory()
+            self._queue.move_chunk()  # the proof; the rest is moved without keeping others waiting
             if self._queue.degraded:
                 self._queue.degraded = former
             else:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import pytest
 from processes import Running, run, wait_until
 from servers import OK, WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, track
@@ -312,6 +313,7 @@ def test_a_fork_shares_the_file_and_nothing_else(path: Path, collector: LocalCol
             pid = os.fork()
             if pid == 0:
                 say(ids=[r.event_id for r in track(t, 40, "child")])
+                say(keeps_its_lease="snowplow-outbox" in [thread.name for thread in threading.enumerate()])
                 t.close(20)
                 say_stats(t, who="child")
                 os._exit(0)
@@ -324,6 +326,7 @@ def test_a_fork_shares_the_file_and_nothing_else(path: Path, collector: LocalCol
         collector.url, str(path), timeout=60,
     )  # fmt: skip
     assert finished.fact("statuses") == [0, 0, 0]
+    assert finished.facts("keeps_its_lease") == [True] * 3
     ids = [event_id for batch in finished.facts("ids") for event_id in batch]
     assert sorted(event_ids(collector.events)) == sorted(ids)
     assert len(ids) == 40 * 7
@@ -355,7 +358,7 @@ def test_what_was_left_before_an_exec_is_taken_over_after_it(path: Path, collect
 def test_a_holder_is_gone_when_its_process_is() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     me = holder(new_token())
-    there = attrs_evolve(me, token="other", pid=process.pid, started=0)
+    there = attrs.evolve(me, token="other", pid=process.pid, started=0)
     assert not there.is_gone()
     process.stdin.close()  # type: ignore[union-attr]
     wait_until(there.is_gone, WAIT_S)  # nobody has asked yet how it ended
@@ -367,23 +370,17 @@ def test_a_holder_is_gone_when_its_process_is() -> None:
 def test_a_pid_that_was_given_to_another_process_is_gone() -> None:
     me = holder(new_token())
     assert not me.is_gone()
-    assert attrs_evolve(me, pid=os.getppid(), started=12345).is_gone()
+    assert attrs.evolve(me, pid=os.getppid(), started=12345).is_gone()
 
 
 def test_a_lease_runs_out() -> None:
     me = holder(new_token())
     long_ago_ms = int(LEASE_S * 1000) + 100
-    assert attrs_evolve(me, seen_mono_ms=me.seen_mono_ms - long_ago_ms).is_gone()
-    elsewhere = attrs_evolve(me, host="elsewhere", pid=1)
+    assert attrs.evolve(me, seen_mono_ms=me.seen_mono_ms - long_ago_ms).is_gone()
+    elsewhere = attrs.evolve(me, host="elsewhere", pid=1)
     assert not elsewhere.is_gone()
-    assert attrs_evolve(elsewhere, seen_ms=me.seen_ms - long_ago_ms).is_gone()
+    assert attrs.evolve(elsewhere, seen_ms=me.seen_ms - long_ago_ms).is_gone()
     assert me.host == this_host()
-
-
-def attrs_evolve(one: Any, **changes: Any) -> Any:
-    import attrs
-
-    return attrs.evolve(one, **changes)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system has no SIGSTOP")
