@@ -116,9 +116,9 @@ class SQLiteEventStore:
 
     def attach(self, listener: Listener) -> None:
         self._queue.listener = listener
+        self._queue.shelves.attended = True  # also where the file can't be used yet
         with self._queue.file_work() as shelves:
             if shelves:
-                shelves.attended = True
                 shelves.stay()
         if len(self):
             listener.arrived(len(self))

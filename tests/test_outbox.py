@@ -266,6 +266,25 @@ def test_a_process_that_lives_keeps_its_events(path: Path, keep: Callable[..., T
     assert adds_up(here.stats())
 
 
+def test_many_processes_that_make_a_file_at_the_same_moment_all_use_it(path: Path) -> None:
+    script = """
+        from snowplow_tracker import SQLiteEventStore
+        while not os.path.exists(sys.argv[2]):
+            pass
+        store = SQLiteEventStore(sys.argv[1])
+        say(degraded=store.degraded, stored=store.put(b'{"n":"1"'))
+        store.close()
+    """
+    mark = path.parent.parent / "now"
+    running = [Running(script, str(path), str(mark)) for _ in range(5)]
+    mark.touch()
+    for one in running:
+        with one:
+            finished = one.wait(60)
+            assert (finished.fact("degraded"), finished.fact("stored")) == ("", True)
+    assert rows_in(path) == 5
+
+
 def test_two_stores_hand_out_each_event_once(path: Path) -> None:
     one, other = SQLiteEventStore(path), SQLiteEventStore(path)
     for number in range(10):
@@ -405,7 +424,8 @@ def test_a_process_that_lost_its_lease_goes_on_beside_the_one_that_took_over(
             connection.execute("UPDATE shelves SET seen_mono_ms = seen_mono_ms - 31000")
         connection.close()
         with Tracker.hostname(collector.url, event_store=SQLiteEventStore(path)) as t:
-            assert t.flush().delivered == 10
+            assert t.flush()
+            assert t.stats().delivered == 10
             mark.touch()
             finished = other.wait(60)
             assert finished.fact("flushed")
