@@ -60,14 +60,16 @@ class EventStore(Protocol):
     Events leave in the order they came, except those that a claimer gave back: these are first again.
     """
 
-    degraded: str
-    """What is wrong with the store, in a sentence, or "" while all is well."""
     oldest_go_first: bool
     """Whether a full store makes room by dropping its oldest events, whatever the emitter's ``overflow`` says."""
     max_age_s: float | None
     """How old an event may become, claimed or not, in seconds; None for any age."""
     poll_s: float | None
     """How often to `claim` on the chance that others put something, in seconds; None if the listener hears of it."""
+
+    @property
+    def degraded(self) -> str:
+        """What is wrong with the store, in a sentence, or "" while all is well."""
 
     @property
     def durable(self) -> bool:

@@ -77,18 +77,27 @@ def connect(path: Path, *, create: bool = True, patience_s: float = 1.0) -> sqli
     """
     with _opening:
         _check_header(path, create)
-        try:
-            connection = sqlite3.connect(path, timeout=_OPENING_S, isolation_level=None, check_same_thread=False)
+        deadline = time.monotonic() + _OPENING_S
+        while True:
             try:
-                _prepare(connection)
-                connection.execute(f"PRAGMA busy_timeout = {int(patience_s * 1000)}")
-                _opened.add(_identity(path))
-            except BaseException:
-                connection.close()
-                raise
-        except sqlite3.Error as error:
-            raise translated(error) from None
-        return connection
+                return _open(path, patience_s)
+            except sqlite3.Error as error:
+                # Going over to WAL mode does not wait for others by itself.
+                if not is_locked(error) or time.monotonic() > deadline:
+                    raise translated(error) from None
+            time.sleep(0.01)
+
+
+def _open(path: Path, patience_s: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_OPENING_S / 4, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection)
+        connection.execute(f"PRAGMA busy_timeout = {int(patience_s * 1000)}")
+        _opened.add(_identity(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 # POSIX drops all of a process's locks on a file when it closes any descriptor of it. So once SQLite has a file open

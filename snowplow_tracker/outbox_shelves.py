@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sqlite3
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import time_ns
@@ -36,6 +37,7 @@ class OutboxShelves:
         self._patience_s = patience_s
         self._everything = everything
         self.token = outbox_holders.new_token()
+        weakref.finalize(self, outbox_holders.forget_token, self.token).atexit = False
         self.attended = False
         self._after = 0
         self._own: Shelf | None = None

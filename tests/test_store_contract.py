@@ -341,3 +341,28 @@ def test_times_are_those_of_putting() -> None:
     assert before <= min(claimed.stored_at) <= max(claimed.stored_at) <= time.monotonic()
     store.nack(claimed)
     assert claim(store).stored_at == claimed.stored_at
+
+
+# --- waiting for another attempt ---------------------------------------------------------------------------------
+
+
+def test_a_claim_that_rested_is_still_the_claimers_where_nobody_took_it(store: EventStore) -> None:
+    put_all(store, fragments(6))
+    claimed = claim(store, max_events=4)
+    store.rest(claimed)
+    assert list(claim(store).events) == fragments(6)[4:]
+    kept = store.resume(claimed)
+    assert list(kept.events) == fragments(6)[:4]
+    store.ack(kept.part(0, 1))
+    store.rest(kept.part(1))
+    store.nack(kept.part(1))
+    assert drain(store) == fragments(6)[1:4]
+
+
+def test_what_was_secured_is_still_there_in_its_order(store: EventStore) -> None:
+    put_all(store, fragments(6))
+    claimed = claim(store, max_events=2)
+    store.nack(claimed)
+    store.secure()
+    assert (len(store), store.queued_bytes) == (6, 60)
+    assert drain(store) == fragments(6)

@@ -99,18 +99,19 @@ def drain(path: Path, collector: str, method: Method, patience: float) -> None:
     with _readable(path):
         total = read_contents(path).events
     bar = _Bar(total)
-    with usage_errors(), _readable(path):
-        draining = Draining(path, collector, method, patience, bar.show)
-    interrupted = False
+    draining, drained, interrupted = None, Drained(0, 0, remaining=total), False
     with bar, _readable(path):
         try:
+            with usage_errors():
+                draining = Draining(path, collector, method, patience, bar.show)
             with tracker_log(bar.say):
                 draining.run()
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            draining.close()
-        drained = draining.result()
+            if draining is not None:
+                draining.close()
+                drained = draining.result()
     _conclude(drained, collector, bar.seconds, interrupted)
 
 
