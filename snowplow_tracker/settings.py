@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
 
 import attrs
-import requests
 
 from snowplow_tracker.event_store import DEFAULT_CAPACITY, DEFAULT_MAX_BYTES, EventStore
 from snowplow_tracker.transport import Transport
 from snowplow_tracker.validators import check_flag, check_integer, check_number, invalid, one_of
+
+if TYPE_CHECKING:
+    import requests
 
 PayloadDict: TypeAlias = dict[str, str]
 """An event as callbacks see it: wire key to text."""
