@@ -28,11 +28,13 @@ DEFAULT_STREAM: Final = "snowplow"
 DEFAULT_MAXLEN: Final = 1_000_000
 
 ADD: Final = """\
-local before = redis.call('XLEN', KEYS[1])
 for i = 2, #ARGV do
-    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'v', '1', 'e', ARGV[i])
+    redis.call('XADD', KEYS[1], '*', 'v', '1', 'e', ARGV[i])
 end
-local trimmed = before + #ARGV - 1 - redis.call('XLEN', KEYS[1])
+if redis.call('XLEN', KEYS[1]) <= tonumber(ARGV[1]) then
+    return 0
+end
+local trimmed = redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[1])
 if trimmed > 0 then
     redis.pcall('INCRBY', KEYS[2], trimmed)
 end
@@ -43,6 +45,10 @@ return trimmed
 Keys: the stream, and `trimmed_key`. Arguments: MAXLEN, then the fragments. A script instead of a pipeline because it is
 atomic, and because the emitter thread then packs one command instead of one an event (2 µs an event against 12).
 What fails, fails with the first event; counting may fail, and must not make a batch come twice.
+
+XTRIM and not a MAXLEN of each XADD: Redis writes that to its append-only file as the exact length of the moment. Where
+a crash cut the file in the middle of a batch, those lengths pushed out the oldest events at the second start after it
+(seen with 7.0.15, `appendfsync always`: 1 to 19 acknowledged events lost, in one of forty such runs).
 """
 
 

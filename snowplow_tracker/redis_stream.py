@@ -45,7 +45,7 @@ class RedisStreamTransport:
         maxlen: About how many events the stream holds; beyond that the oldest are pushed out, see `trimmed`.
             Default 1,000,000, about 0.3 GB with events of 250 bytes.
         username: The ACL user, where the URL does not say. It may be limited to ``+evalsha +script|load +xadd +xlen
-            +incrby`` on the keys ``snowplow`` and ``{snowplow}:trimmed``.
+            +xtrim +incrby`` on the keys ``snowplow`` and ``{snowplow}:trimmed``.
         password: Where the URL does not say.
         ca_certs: A file of certificates to trust, for ``rediss://``; default the system's.
         timeout: How many seconds one attempt may take in all.

@@ -604,7 +604,7 @@ def test_a_folder_that_is_read_only(tmp_path: Path, collector: LocalCollector) -
     finished = run(
         """
         from snowplow_tracker import SQLiteEventStore, Tracker
-        from snowplow_tracker import testing  # while its files may be read
+        from snowplow_tracker import http_transport, testing  # while their files may be read
         if os.geteuid() == 0:  # root may write anywhere
             os.setuid(65534)
         logging.basicConfig(level=logging.WARNING, format="%(message)s")

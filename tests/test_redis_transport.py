@@ -307,7 +307,7 @@ def test_a_user_with_no_more_rights_than_are_documented_is_enough() -> None:
     with RedisProcess() as server:
         server.client.acl_setuser(
             "shop", enabled=True, passwords=[f"+{PASSWORD}"], keys=["snowplow", "{snowplow}:trimmed"],
-            commands=["+evalsha", "+script|load", "+xadd", "+xlen", "+incrby"],
+            commands=["+evalsha", "+script|load", "+xadd", "+xlen", "+xtrim", "+incrby"],
         )  # fmt: skip
         transport = RedisStreamTransport(server.url, username="shop", password=PASSWORD, maxlen=10)
         with tracker_on(transport, batch_size=100) as t:
