@@ -259,9 +259,8 @@ class Delivery:
         for thread in threads:
             try:
                 thread.start()
-            except (
-                RuntimeError
-            ):  # none can start at interpreter shutdown: flush and close then work in the calling thread
+            except RuntimeError:
+                # None can start at interpreter shutdown: flush and close then work in the calling thread.
                 with self._lock:
                     self._threads = [started for started in threads if started.ident is not None]
                     self._wake_at = 1
