@@ -6,58 +6,27 @@ still delivers.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final
-
-import attrs
+from typing import Final
 
 from snowplow_tracker import lifecycle
-from snowplow_tracker.event_store import Claim, EventStore, MemoryEventStore
+from snowplow_tracker.batch import Batch
+from snowplow_tracker.event_store import EventStore, MemoryEventStore
 from snowplow_tracker.outcomes import Counters, FlushResult, Reason, Stats
 from snowplow_tracker.payload import ENVELOPE_BYTES, STAMP_BYTES, payload_dict
 from snowplow_tracker.retry import LEAST_DELAY_S, Verdict, judge, retrying
 from snowplow_tracker.settings import EmitterSettings
+from snowplow_tracker.telling import Teller, call_back, log_error
 from snowplow_tracker.transport import Result, Transport
-
-logger = logging.getLogger("snowplow_tracker")
 
 _NEVER: Final = sys.maxsize
 _CLOSED: Final = "the tracker is closed"
 _FULL: Final = "the buffer is full"
 _ENDING: Final = "the process is ending and there is no time left to deliver"
 _STORE_FAILED: Final = "the event store failed"
-
-
-@attrs.define(eq=False)
-class Batch:
-    """Claimed events on their way.
-
-    Attributes:
-        claim: What the store handed out.
-        start: The position of the first event among all that were ever queued.
-        settled: Whether the outcome is decided; whoever sets it, under the lock, counts it.
-        sending: Whether it is in a request whose outcome is not decided yet.
-        revoked: Why it is not to be sent again, if that was said while it was in a request.
-        hurries: How many flushes had been asked for when its last attempt began.
-        deadline: When the calling thread wants to be done with it (`time.monotonic`), if it is a calling thread.
-    """
-
-    claim: Claim
-    start: int
-    settled: bool = False
-    sending: bool = False
-    revoked: Reason | None = None
-    hurries: int = 0
-    deadline: float | None = None
-
-    def __len__(self) -> int:
-        return len(self.claim.events)
 
 
 class Delivery:
@@ -114,9 +83,7 @@ class Delivery:
         self._deadline: float | None = None
         self._exited = False
         self._ending = self._closed  # closed or exited: what `emit` must look at more closely
-        self._lost_at: float | None = None
-        self._store_told = False
-        self._refusal_told = False
+        self._teller = Teller(self._transport.address)
         # Who logs what was given up: the thread itself only where nobody waits for it. See _untold.
         self._told = 0
         self._unattended = False
@@ -205,20 +172,8 @@ class Delivery:
     def _store_failed(self, error: Exception) -> str:
         with self._lock:
             self._counters.unqueue("store")
-        self._report_store(error)
+        self._teller.store_raised(error)
         return _STORE_FAILED
-
-    def _report_store(self, error: Exception) -> None:
-        """One line for all the trouble with a store: a handler that tracks what is logged would never come to an
-        end."""
-        with self._lock:
-            told, self._store_told = self._store_told, True
-        if not told:
-            _log(
-                logging.ERROR,
-                "the event store raised %s; what it cannot take is dropped (store), and further errors are not logged",
-                type(error).__name__,
-            )
 
     def _wake(self) -> None:
         with self._lock:
@@ -493,7 +448,7 @@ class Delivery:
                 if batch is not None:
                     self._deliver(batch)
             except BaseException as error:  # also the SystemExit of a callback that calls sys.exit
-                _log_error("%s in the emitter thread at %s:%s; it goes on", error)
+                log_error("%s in the emitter thread at %s:%s; it goes on", error)
                 with self._lock:
                     self._changed.wait(1.0)
         self._end_thread()
@@ -574,7 +529,8 @@ class Delivery:
                 self._give_back(batch)
             else:
                 self._drop(batch, _REASONS[verdict])
-                self._report_refusal(result)
+                if verdict is Verdict.REFUSED:
+                    self._teller.refused(result)
         except BaseException:
             self._give_back(batch)  # if it is not settled: whatever went wrong, its events are still to be delivered
             raise
@@ -633,7 +589,8 @@ class Delivery:
         with self._lock:
             self._counters.requests += result.requests
             self._counters.retries += result.requests if again else result.requests - 1
-        self._report(result)
+            waiting = self._counters.queued + self._counters.in_flight
+        self._teller.attempted(result, lost=self._worth_retrying(result), waiting=waiting)
         return result
 
     def _worth_retrying(self, result: Result) -> bool:
@@ -690,7 +647,7 @@ class Delivery:
         try:
             self._store.ack(batch.claim)
         except Exception as error:  # whatever the store makes of it, the outcome is decided
-            self._report_store(error)
+            self._teller.store_raised(error)
         with self._lock:
             if reason is None:
                 self._counters.deliver(len(events))
@@ -712,11 +669,7 @@ class Delivery:
 
     def _split(self, batch: Batch) -> list[Batch]:
         """Replace a batch that was too large by its halves."""
-        middle = len(batch) // 2
-        halves = [
-            Batch(batch.claim.part(0, middle), batch.start, deadline=batch.deadline),
-            Batch(batch.claim.part(middle), batch.start + middle, deadline=batch.deadline),
-        ]
+        halves = batch.halves()
         with self._lock:
             if batch.settled:
                 return []
@@ -726,68 +679,26 @@ class Delivery:
 
     def _expire(self, batch: Batch) -> None:
         """Drop the events of a batch that have become too old."""
-        oldest = monotonic() - (self._max_age_s or 0)
-        times = batch.claim.stored_at
-        expired = sum(stored_at < oldest for stored_at in times) if self._max_age_s is not None else 0
-        if not expired:
+        if self._max_age_s is None:
             return
         with self._lock:
-            if batch.settled:
+            expired = batch.stored_before(monotonic() - self._max_age_s)
+            if batch.settled or not expired:
                 return
-            old = Batch(batch.claim.part(0, expired), batch.start)
-            batch.claim = batch.claim.part(expired)
-            batch.start += expired
+            old = batch.take(expired)
         self._drop(old, "expired")
 
     def _call_back_success(self, events: list[bytes]) -> None:
         on_success = self._settings.on_success
         if on_success is not None and events:
-            _guarded(on_success, [payload_dict(event) for event in events])
+            call_back(on_success, [payload_dict(event) for event in events])
 
     def _call_back_failure(self, events: list[bytes]) -> None:
         on_failure = self._settings.on_failure
         if on_failure is not None and events:
-            _guarded(on_failure, 0, [payload_dict(event) for event in events])
+            call_back(on_failure, 0, [payload_dict(event) for event in events])
 
-    # --- telling -------------------------------------------------------------------------------------------------
-
-    def _report(self, result: Result) -> None:
-        """One warning when the collector is lost, one line when it is back; nothing per event or attempt."""
-        lost = self._worth_retrying(result)
-        with self._lock:
-            since, waiting = self._lost_at, self._counters.queued + self._counters.in_flight
-            if lost == (since is not None):
-                return
-            self._lost_at = monotonic() if lost else None
-        if since is None:
-            _log(
-                logging.WARNING,
-                "collector %s is lost: %s; events wait and are retried",
-                self._transport.address,
-                _why(result),
-            )
-        else:
-            _log(
-                logging.INFO,
-                "collector %s is back after %.1f s; %d events waited",
-                self._transport.address,
-                monotonic() - since,
-                waiting,
-            )
-
-    def _report_refusal(self, result: Result) -> None:
-        """One warning in all: whoever gave a wrong address would otherwise see nothing arrive, and not why."""
-        with self._lock:
-            if self._refusal_told or self._judge(result) is not Verdict.REFUSED:
-                return
-            self._refusal_told = True
-        _log(
-            logging.WARNING,
-            "collector %s refuses events: %s; they are dropped (refused), and further refusals are not logged; if all "
-            "are refused, check that this is a collector's address, with the right scheme",
-            self._transport.address,
-            _why(result),
-        )
+    # --- the end -------------------------------------------------------------------------------------------------
 
     def _end_thread(self) -> None:
         """The last thread out closes the connections."""
@@ -808,33 +719,6 @@ _REASONS: Final[dict[Verdict, Reason]] = {
     Verdict.SPLIT: "too_large",
     Verdict.RETRY: "shutdown",
 }
-
-
-def _why(result: Result) -> str:
-    if result.status is None:
-        return result.error
-    if 300 <= result.status < 400 and result.location:
-        return f"it redirects ({result.status}) to {result.location}: use that address, redirects are not followed"
-    return f"it answers {result.status}"
-
-
-def _guarded(callback: Callable[..., Any], *arguments: object) -> None:
-    """Call a user's function; what it raises is logged by type and place, its text may hold an event."""
-    try:
-        callback(*arguments)
-    except Exception as error:
-        _log_error("a callback raised %s at %s:%s", error)
-
-
-def _log_error(message: str, error: BaseException) -> None:
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    _log(logging.ERROR, message, type(error).__name__, place.filename, place.lineno)
-
-
-def _log(level: int, message: str, *arguments: object) -> None:
-    """Log. A handler that raises must not cost an event, let alone the thread."""
-    with contextlib.suppress(Exception):
-        logger.log(level, message, *arguments)
 
 
 def _work(delivery: Delivery) -> None:
