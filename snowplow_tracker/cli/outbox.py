@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 import click
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from snowplow_tracker.cli.bar import Bar
 from snowplow_tracker.cli.conventions import (
     INTERRUPTED,
     NOT_DONE,
@@ -98,12 +96,17 @@ def drain(path: Path, collector: str, method: Method, patience: float) -> None:
     """
     with _readable(path):
         total = read_contents(path).events
-    bar = _Bar(total)
+    bar = Bar("{task.completed:,.0f} of {task.total:,.0f} events", total)
+
+    def show(drained: Drained) -> None:
+        done = drained.delivered + drained.refused
+        bar.show(drained.delivered, completed=done, total=max(total, done))  # processes may add events meanwhile
+
     draining, drained, interrupted = None, Drained(0, 0, remaining=total), False
     with bar, _readable(path):
         try:
             with usage_errors():
-                draining = Draining(path, collector, method, patience, bar.show)
+                draining = Draining(path, collector, method, patience, show)
             with tracker_log(bar.say):
                 draining.run()
         except KeyboardInterrupt:
@@ -113,48 +116,6 @@ def drain(path: Path, collector: str, method: Method, patience: float) -> None:
                 draining.close()
                 drained = draining.result()
     _conclude(drained, collector, bar.seconds, interrupted)
-
-
-class _Bar:
-    """A bar where there is a terminal; a context manager."""
-
-    def __init__(self, total: int) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} events"),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rate]:,.0f}/s"),
-            TimeRemainingColumn(compact=True),
-            console=self._console,
-            transient=True,  # what came of it is said in a line of its own
-        )
-        self._shown: AbstractContextManager[object] = self._bar if sys.stderr.isatty() else nullcontext()
-        self._task = self._bar.add_task("", total=total, rate=0.0)
-        self._total = total
-        self._started = monotonic()
-
-    def __enter__(self) -> _Bar:
-        self._shown.__enter__()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._shown.__exit__(None, None, None)
-
-    @property
-    def seconds(self) -> float:
-        """Since the start."""
-        return monotonic() - self._started
-
-    def show(self, drained: Drained) -> None:
-        """Move the bar; its total grows where processes add events meanwhile."""
-        done = drained.delivered + drained.refused
-        rate = drained.delivered / max(self.seconds, 0.001)
-        self._bar.update(self._task, completed=done, total=max(self._total, done), rate=rate)
-
-    def say(self, text: str) -> None:
-        """Print a sentence above the bar."""
-        self._console.print(text, markup=False, soft_wrap=True)
 
 
 @contextmanager

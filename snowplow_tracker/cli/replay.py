@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from time import monotonic
 from typing import BinaryIO, Final
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from snowplow_tracker.cli.bar import Bar
 from snowplow_tracker.cli.bookmark import Bookmark
 from snowplow_tracker.cli.conventions import (
     INTERRUPTED,
@@ -113,47 +110,17 @@ class _Source:
         return "Run the same command again to go on." if self._bookmark is not None else ""
 
 
-class _Progress:
-    """A bar where there is a terminal, and sentences about single lines; a context manager."""
+class _Progress(Bar):
+    """The bar of a replay, and the first few sentences about single lines."""
 
     def __init__(self, source: _Source) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.fields[events]:,} events"),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rate]:,.0f}/s"),
-            TimeRemainingColumn(compact=True),
-            console=self._console,
-            transient=True,  # what came of it is said in a line of its own
-        )
-        self._shown: AbstractContextManager[object] = self._bar if sys.stderr.isatty() else nullcontext()
-        self._task = self._bar.add_task("", total=source.size, completed=source.start.offset, events=0, rate=0.0)
-        self._started = monotonic()
+        super().__init__("{task.fields[events]:,} events", source.size, source.start.offset, events=0)
         self._told = 0
 
-    def __enter__(self) -> _Progress:
-        self._shown.__enter__()
-        return self
-
     def __exit__(self, *exception: object) -> None:
-        self._shown.__exit__(None, None, None)
+        super().__exit__(*exception)
         if self._told > _LINES_TOLD:
             click.echo(f"and {self._told - _LINES_TOLD} more lines like these", err=True)
-
-    @property
-    def seconds(self) -> float:
-        """Since the start."""
-        return monotonic() - self._started
-
-    def show(self, outcome: Outcome) -> None:
-        """Move the bar."""
-        rate = outcome.delivered / max(self.seconds, 0.001)
-        self._bar.update(self._task, completed=outcome.place.offset, events=outcome.delivered, rate=rate)
-
-    def say(self, text: str) -> None:
-        """Print a sentence above the bar."""
-        self._console.print(text, markup=False, soft_wrap=True)
 
     def tell_of_line(self, text: str) -> None:
         """As `say`, for the first few."""
@@ -167,7 +134,7 @@ def _replay(source: _Source, collector: str, method: Method, rate: float | None,
 
     def settled(outcome: Outcome) -> None:
         source.keep(outcome.place, progress.say)
-        progress.show(outcome)
+        progress.show(outcome.delivered, completed=outcome.place.offset, events=outcome.delivered)
 
     with usage_errors():
         run = Replay(collector, method, rate or 0.0, patience, progress.tell_of_line, settled)
