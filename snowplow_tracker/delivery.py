@@ -96,6 +96,9 @@ class Delivery:
         Returns:
             None if it was taken, else why not.
         """
+        if self._ending and sys.is_finalizing():
+            self._counters.refuse("shutdown")  # without the lock: see _NOTHING
+            return _ENDING
         with self._lock:
             if self._ending:
                 refused = self._refused()
@@ -229,6 +232,8 @@ class Delivery:
         return {thread.ident for thread in self._threads if thread.ident is not None} | self._drainers
 
     def stats(self) -> Stats:
+        if sys.is_finalizing():
+            return self._counters.snapshot(self._store.degraded)
         lifecycle.check_process()
         with self._lock:
             return self._counters.snapshot(self._store.degraded)
@@ -243,6 +248,8 @@ class Delivery:
         Returns:
             How many events were given up at once.
         """
+        if sys.is_finalizing():
+            return 0
         with self._claiming:  # no batch is between the store and our hands
             forgotten = self._store.clear()
             with self._lock:
@@ -260,6 +267,8 @@ class Delivery:
 
     def flush(self, timeout: float) -> FlushResult:
         """Wait until what was accepted so far is settled, at most *timeout* seconds; from a callback, not at all."""
+        if sys.is_finalizing():
+            return _NOTHING
         lifecycle.check_process()
         deadline = monotonic() + timeout
         with self._lock:
@@ -271,6 +280,8 @@ class Delivery:
 
     def hurry(self) -> None:
         """Begin a flush without waiting for it."""
+        if sys.is_finalizing():
+            return
         lifecycle.check_process()
         with self._lock:
             self._hurry()
@@ -332,6 +343,8 @@ class Delivery:
     def close(self, timeout: float | None = None) -> FlushResult:
         """Take no more events, deliver what is there within *timeout* seconds, give up the rest. May be called
         again."""
+        if sys.is_finalizing():
+            return _NOTHING
         lifecycle.check_process()
         deadline = monotonic() + (self.shutdown_timeout if timeout is None else timeout)
         with self._lock:
@@ -401,6 +414,8 @@ class Delivery:
 
     def retire(self) -> None:
         """The emitter was dropped without being closed: deliver what it held, then end the threads."""
+        if sys.is_finalizing():
+            return
         with self._lock:
             self._closed = self._ending = self._unattended = True
             # Long enough for an outage of some length, and still an end: a program may make and drop trackers all day.
@@ -712,6 +727,12 @@ class Delivery:
             self._let_go()
 
 
+_NOTHING: Final = FlushResult(delivered=0, dropped=0, remaining=0)
+"""What is left to do when the interpreter takes its modules apart: the exit hook has settled everything.
+
+A daemon thread is stopped wherever it is then, be it with the emitter's lock in hand, and whoever waits for that waits
+for ever. Nobody has to: no other thread runs any more.
+"""
 _NOTHING_LEFT: Final = Result(status=200, requests=0)
 _REVOKED: Final = Result(error="taken back", requests=0)
 _REASONS: Final[dict[Verdict, Reason]] = {

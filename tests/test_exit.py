@@ -527,3 +527,56 @@ def test_what_a_process_tracks_just_before_exec_is_lost_only_without_a_flush(col
     """
     run(script, collector.url)
     assert_each_once(collector.events, 250)
+
+
+STOPPED_WITH_THE_LOCK: Final = """
+    stopped, late = threading.Event(), threading.Event()
+
+    # Python stops daemon threads wherever they are; here, where the emitter thread holds its lock. In a namespace of
+    # its own: what a stopped thread refers to is never taken apart, and that must not be this whole script.
+    profiler = {"stopped": stopped, "late": late, "forever": threading.Event()}
+    exec(
+        "def profile(frame, event, argument):\\n"
+        "    if late.is_set() and event == 'call' and frame.f_code.co_name == '_patience_s':\\n"
+        "        stopped.set()\\n"
+        "        forever.wait()\\n",
+        profiler,
+    )
+    threading.setprofile(profiler["profile"])
+
+    @atexit.register  # before the import, so it runs after the package's own hook
+    def goodbye():
+        late.set()
+        t.emitters[0].hurry()
+        assert stopped.wait(10)
+
+    from snowplow_tracker import Tracker
+
+    class LastWill:
+        def __init__(self, tracker, write=os.write, dumps=json.dumps):
+            self.tracker, self.write, self.dumps = tracker, write, dumps
+
+        def __del__(self):
+            receipt = self.tracker.track_struct_event("test", "last")
+            self.tracker.flush(), self.tracker.close()
+            stats = self.tracker.stats()
+            said = {"taken": bool(receipt), "delivered": stats.delivered, "dropped": stats.dropped["shutdown"]}
+            self.write(1, (self.dumps(said) + "\\n").encode())
+
+    t = Tracker.hostname(URL)
+    track(t, 250)
+    last_will = LastWill(t)
+    last_words()
+"""
+
+
+@pytest.mark.parametrize("will", ["a last will", "none"])
+def test_a_thread_that_was_stopped_with_the_lock_in_hand_does_not_hold_up_the_end(
+    will: str, collector: LocalCollector
+) -> None:
+    script = STOPPED_WITH_THE_LOCK if will == "a last will" else STOPPED_WITH_THE_LOCK.replace("LastWill(t)", "None")
+    finished = run(script, collector.url)
+    assert_each_once(collector.events, 250)
+    if will == "a last will":
+        assert not finished.fact("taken")
+        assert (finished.fact("delivered"), finished.fact("dropped")) == (250, 1)
