@@ -94,8 +94,8 @@ def rows(count: int, claims: int) -> dict[str, Any]:
         open_ms = (perf_counter() - began) * 1000
         assert len(store) == count
         first = _timed_claims(store, claims)
-        while len(store) > claims * _BATCH:
-            _timed_claims(store, 1, batch=10_000)
+        while (more := len(store) - claims * _BATCH) > 0:
+            _timed_claims(store, 1, batch=min(10_000, more))
         last = _timed_claims(store, claims)
         store.close()
         size = path.stat().st_size

@@ -29,7 +29,9 @@ def environment(*, ours: bool) -> dict[str, str]:
     """The environment variables of a measured process: only *ours* sees this repository's packages."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(("PYTHON", "SNOWPLOW"))}
     kept = {name: value for name, value in kept.items() if not name.lower().endswith("_proxy")}
-    return {**kept, **({"PYTHONPATH": str(REPOSITORY)} if ours else {})}
+    # The peers' environment has the official package, of which ours warns.
+    own = {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore::RuntimeWarning"}
+    return {**kept, **(own if ours else {})}
 
 
 def measure(module: str, function: str, *, python: str = sys.executable, ours: bool = True, **arguments: Any) -> Any:
