@@ -31,6 +31,8 @@ TROUBLE: Final = (sqlite3.Error, outbox_file.Unusable, outbox_file.Corrupt, OSEr
 """What working with the file may raise."""
 CHUNK: Final = 100
 """How many events are moved to the file at once, while a tracking thread may be waiting: under a millisecond."""
+_LARGEST_STEP_BYTES: Final = 64 * 1024
+"""What may come to the file between two looks at its size: a chunk of memory, and pages of the tables themselves."""
 _LEAST_FILE_BYTES: Final = 64 * outbox_file.PAGE_BYTES
 
 
@@ -180,7 +182,8 @@ class OutboxQueue:
         self._bytes_unchecked = 0
         with self.file_work() as shelves:
             if shelves:
-                most = max(_LEAST_FILE_BYTES, self.settings.max_bytes - (self.settings.max_bytes >> 4))
+                spare = max(self.settings.max_bytes >> 4, _LARGEST_STEP_BYTES)
+                most = max(_LEAST_FILE_BYTES, self.settings.max_bytes - spare)
                 self.file_full = shelves.rows.bytes_used() > most
 
     def is_memory_short(self) -> bool:

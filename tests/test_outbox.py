@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 import attrs
 import pytest
+from databases import opened
 from processes import Running, run, wait_until
 from servers import OK, WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, track
 
@@ -63,9 +63,8 @@ STORE_OPTIONS: Final = {"write_through", "max_bytes", "max_age_s", "max_events",
 
 
 def rows_in(path: Path) -> int:
-    with sqlite3.connect(path) as connection:
+    with opened(path) as connection:
         (count,) = connection.execute("SELECT count(*) FROM events").fetchone()
-    connection.close()
     return int(count)
 
 
@@ -187,9 +186,8 @@ def test_while_the_collector_answers_nothing_goes_to_the_file(path: Path, collec
     with Tracker.hostname(collector.url, event_store=SQLiteEventStore(path, write_through=False)) as t:
         track(t, 20)
         assert t.flush()
-        with sqlite3.connect(path) as connection:
+        with opened(path) as connection:
             assert connection.execute("SELECT count(*) FROM shelves").fetchone() == (0,)
-        connection.close()
 
 
 def test_a_failed_attempt_brings_what_waits_to_the_file(path: Path) -> None:
@@ -351,9 +349,8 @@ def test_a_fork_shares_the_file_and_nothing_else(path: Path, collector: LocalCol
     assert len(ids) == 40 * 7
     assert [facts["delivered"] for facts in finished.said if facts.get("who") == "child"] == [40] * 3
     assert rows_in(path) == 0
-    with sqlite3.connect(path) as connection:
+    with opened(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    connection.close()
 
 
 def test_what_was_left_before_an_exec_is_taken_over_after_it(path: Path, collector: LocalCollector) -> None:
@@ -420,9 +417,8 @@ def test_a_process_that_lost_its_lease_goes_on_beside_the_one_that_took_over(
     mark = path.parent / "go on"
     with Running(script, collector.url, str(path), str(mark)) as other:
         first = other.wait_until_said("ids")
-        with sqlite3.connect(path, timeout=10) as connection:
+        with opened(path, timeout=10) as connection:
             connection.execute("UPDATE shelves SET seen_mono_ms = seen_mono_ms - 31000")
-        connection.close()
         with Tracker.hostname(collector.url, event_store=SQLiteEventStore(path)) as t:
             assert t.flush()
             assert t.stats().delivered == 10
@@ -456,17 +452,15 @@ def text_file(path: Path) -> None:
 
 
 def other_database(path: Path) -> None:
-    with sqlite3.connect(path) as connection:
+    with opened(path) as connection:
         connection.execute("CREATE TABLE events (mine)")
-    connection.close()
 
 
 def newer_outbox(path: Path) -> None:
     SQLiteEventStore(path).close()
-    with sqlite3.connect(path) as connection:
+    with opened(path) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA user_version = 2")
-    connection.close()
 
 
 @pytest.mark.parametrize(
@@ -554,12 +548,11 @@ def test_an_outbox_that_breaks_while_it_is_read_costs_what_was_unread_and_counts
 
 def test_rows_that_are_no_events_do_not_block_the_queue(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     left_behind(path, 10)
-    with sqlite3.connect(path) as connection:
+    with opened(path) as connection:
         for offset, poison in ((1, b"\x00\xff"), (4, "text"), (5, 17), (8, b'{"n":{"nested":1}')):
             connection.execute(
                 "UPDATE events SET fragment = ? WHERE id = (SELECT min(id) FROM events) + ?", (poison, offset)
             )
-    connection.close()
     transport = ScriptedTransport()
     emitter = Emitter(transport=transport, event_store=SQLiteEventStore(path))
     assert emitter.flush(WAIT_S)
@@ -576,7 +569,7 @@ def test_a_locked_file_costs_a_moment_and_is_used_again(
 ) -> None:
     t = keep(collector.url, path, flush_interval=3600, batch_size=1000)
     track(t, 1)
-    with sqlite3.connect(path, isolation_level=None) as other:
+    with opened(path, isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         before = time.monotonic()
         track(t, 300)
@@ -756,9 +749,8 @@ def test_events_expire_while_they_wait_and_while_they_are_retried(path: Path) ->
 
 def test_what_grew_too_old_between_two_runs_is_not_sent(path: Path) -> None:
     left_behind(path, 5)
-    with sqlite3.connect(path) as connection:
+    with opened(path) as connection:
         connection.execute("UPDATE events SET put_ms = put_ms - 3600000")
-    connection.close()
     transport = ScriptedTransport()
     emitter = Emitter(transport=transport, event_store=SQLiteEventStore(path, max_age_s=60))
     assert emitter.flush(WAIT_S)
