@@ -23,6 +23,9 @@ from benchmarks.samples import histogram, percentile, percentiles, summary
 from benchmarks.sink import SinkProcess
 from benchmarks.suite import TINY, in_turns
 
+# What they measure depends on the Python, whether they run does not.
+pytestmark = [pytest.mark.once, pytest.mark.xdist_group("benchmarks")]
+
 
 @pytest.fixture(scope="module")
 def quick_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
