@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from databases import opened
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sending import BASICS, JSON, TP2, payload_data, request
@@ -110,7 +110,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, co
 
 def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "bank.db"
-    with opened(path) as bank:
+    with sqlite3.connect(path) as bank:
         bank.execute("CREATE TABLE accounts (owner)")
     bank.close()
     before = path.read_bytes()
