@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from time import monotonic, strftime
 from types import FrameType
 from typing import Any, Final
@@ -14,13 +13,12 @@ import click
 from rich.console import Console
 from rich.live import Live
 
+from snowplow_tracker.cli.conventions import tracker_log
 from snowplow_tracker.errors import ValidationError
 from snowplow_tracker.forwarder import Forwarder, ForwardingFailed, Progress
 from snowplow_tracker.redis_stream import RedisStreamStore
 
 _LINES_EVERY_S: Final = 10.0
-
-logger = logging.getLogger("snowplow_tracker")
 
 
 class _Rate:
@@ -75,17 +73,6 @@ def _record(progress: Progress, per_second: float) -> str:
     return f"{strftime('%H:%M:%S')} {text}" + (f" ({progress.trouble})" if progress.trouble else "")
 
 
-class _Notes(logging.Handler):
-    """What the library logs, such as that the collector is lost: a line each, above the progress line."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=not self._console.is_terminal)
-
-
 @contextmanager
 def _display() -> Iterator[Callable[[Progress], None]]:
     """How progress is shown: a line that changes on a terminal, a line now and then elsewhere."""
@@ -110,16 +97,11 @@ def _lines(rate: _Rate) -> Callable[[Progress], None]:
     return write
 
 
-@contextmanager
-def _notes(console: Console) -> Iterator[None]:
-    handler, level = _Notes(console), logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
+def _notes(console: Console) -> AbstractContextManager[None]:
+    """What the library logs, a line each, above the progress line."""
+    return tracker_log(
+        lambda text: console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+    )
 
 
 @contextmanager
