@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
@@ -23,6 +22,9 @@ from snowplow_tracker.telling import Teller, call_back, log_error
 from snowplow_tracker.transport import Result, Transport
 
 _NEVER: Final = sys.maxsize
+_TURNS_AT_CALLS: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether no other thread runs between statements that call nothing: true since CPython 3.10, where there is a GIL."""
+_NO_ROOM: Final = MemoryEventStore(0)
 _CLOSED: Final = "the tracker is closed"
 _FULL: Final = "the buffer is full"
 _ENDING: Final = "the process is ending and there is no time left to deliver"
@@ -32,8 +34,8 @@ _STORE_FAILED: Final = "the event store failed"
 class Delivery:
     """A queue and the threads that empty it. `emit` is called by trackers; everything else by one `Emitter`.
 
-    One re-entrant lock guards the numbers below; `changed` is notified when any of them may interest a waiting thread.
-    It is never held across I/O, a callback or logging.
+    One re-entrant lock guards the numbers below, but for an event that `emit` counts and stores in one go; `changed` is
+    notified when any of them may interest a waiting thread. It is never held across I/O, a callback or logging.
     """
 
     def __init__(self, settings: EmitterSettings, transport: Transport) -> None:
@@ -65,11 +67,14 @@ class Delivery:
         # Re-entrant: a __del__ or a signal handler may track while it is held.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._put_locked: Callable[[bytes], bool] | None = None
+        self._in_memory = False
+        self._memory = _NO_ROOM
         if isinstance(self._store, MemoryEventStore):
             self._store.share_lock(self._lock)
             if type(self._store).put is MemoryEventStore.put:  # and not a subclass's own
-                self._put_locked = self._store.put_locked
+                self._in_memory = True
+                if _TURNS_AT_CALLS and not self._store.keep_times:
+                    self._memory = self._store
         self._counters = Counters()
         self._in_hand: list[Batch] = []
         self._claiming = threading.RLock()  # re-entrant for a signal handler that flushes or closes
@@ -96,6 +101,24 @@ class Delivery:
         Returns:
             None if it was taken, else why not.
         """
+        size, memory = len(fragment), self._memory
+        if memory.held_events < memory.capacity and memory.held_bytes + size <= memory.max_bytes and not self._ending:
+            # No lock, whose holders would keep one another waiting: four tracking threads got 0.4 of one thread's calls
+            # done. From the first question to the append, nothing else runs: CPython turns to another thread or to a
+            # signal handler only when a call has ended, or in a loop. See _TURNS_AT_CALLS.
+            counters = self._counters
+            counters.tracked += 1
+            counters.queued = queued = counters.queued + 1
+            memory.held_events += 1
+            memory.held_bytes += size
+            memory.fragments.append(fragment)
+            if queued >= self._wake_at:
+                self._wake()
+            return None
+        return self._emit_locked(fragment)
+
+    def _emit_locked(self, fragment: bytes) -> str | None:
+        """`emit` where the store is near its bounds or not simply a deque, or the end is near."""
         if self._ending and sys.is_finalizing():
             self._counters.refuse("shutdown")  # without the lock: see _NOTHING
             return _ENDING
@@ -108,12 +131,15 @@ class Delivery:
             # it may, for an event that can't come.
             counters = self._counters
             try:
-                taken = self._put_locked is not None and self._put_locked(fragment)
+                taken = self._in_memory and self._store.put(fragment)
             except BaseException:  # Ctrl-C, maybe when the event was stored already: then it counts
                 if len(self._store) > counters.queued:
                     counters.tracked += 1
                     counters.queued += 1
                 raise
+            if not taken and self._in_memory and self._settings.overflow == "drop_newest":
+                counters.refuse("overflow")
+                return _FULL
             counters.tracked += 1
             counters.queued = queued = counters.queued + 1
         message = None if taken else self._put(fragment)

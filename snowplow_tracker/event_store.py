@@ -132,14 +132,19 @@ class EventStore(Protocol):
 class MemoryEventStore:
     """A bounded queue of fragments in memory.
 
-    A ``__del__`` or a signal handler may track in the middle of any method, in the thread that holds the lock. So a
-    number is only ever changed by a step of its own, ``self.x += size``, with nothing called between its reading and
-    writing.
+    A ``__del__`` or a signal handler may track in the middle of any method, in the thread that holds the lock, and
+    another thread may at any call, without the lock, by `Delivery.emit`. So a number is only ever changed by a step of
+    its own, ``self.x += size``, with nothing called between its reading and writing.
 
     Args:
         capacity: How many events it holds, claimed ones included.
         max_bytes: How large they may be together.
         keep_times: Whether to keep when each event came, for `Claim.stored_at`.
+
+    Attributes:
+        held_events: How many it holds now, claimed ones included: these leave when they are settled.
+        held_bytes: How large they are.
+        fragments: Those that wait.
     """
 
     degraded = ""
@@ -153,7 +158,7 @@ class MemoryEventStore:
     ) -> None:
         self.capacity = capacity
         self.max_bytes = max_bytes
-        self._keep_times = keep_times
+        self.keep_times = keep_times
         self.after_fork()
 
     def attach(self, listener: Listener) -> None:
@@ -170,33 +175,30 @@ class MemoryEventStore:
     def after_fork(self) -> None:
         # Re-entrant: a __del__ or a signal handler may track while it is held.
         self._lock = threading.RLock()
-        self._fragments: deque[bytes] = deque()
+        self.fragments: deque[bytes] = deque()
         self._stored_at: deque[float] = deque()
-        # Claimed events are still held: they leave when they are settled.
-        self._held_bytes = 0
+        self.held_events = 0
+        self.held_bytes = 0
         self._claimed_bytes = 0
         self._claimed_events = 0
         self._closed = False
 
     def put(self, fragment: bytes) -> bool:
         with self._lock:
-            return self.put_locked(fragment)
-
-    def put_locked(self, fragment: bytes) -> bool:
-        """`put`, for a caller that holds the shared lock anyway: taking it again would cost 0.12 µs of each call."""
-        size = len(fragment)
-        full = len(self._fragments) + self._claimed_events >= self.capacity
-        if full or self._held_bytes + size > self.max_bytes or self._closed:
-            return False
-        self._held_bytes += size
-        if self._keep_times:
-            self._stored_at.append(monotonic())
-        self._fragments.append(fragment)
-        return True
+            size = len(fragment)
+            full = self.held_events >= self.capacity or self.held_bytes + size > self.max_bytes
+            if full or self._closed:
+                return False
+            self.held_events += 1
+            self.held_bytes += size
+            if self.keep_times:
+                self._stored_at.append(monotonic())
+            self.fragments.append(fragment)
+            return True
 
     def claim(self, max_events: int, max_bytes: int, per_event_bytes: int) -> Claim | None:
         with self._lock:
-            fragments = self._fragments
+            fragments = self.fragments
             room = max_bytes
             events: list[bytes] = []
             while fragments and len(events) < max_events:
@@ -209,17 +211,18 @@ class MemoryEventStore:
             count, size = len(events), sum(map(len, events))
             self._claimed_events += count
             self._claimed_bytes += size
-            return Claim(events, [self._stored_at.popleft() for _ in events] if self._keep_times else ())
+            return Claim(events, [self._stored_at.popleft() for _ in events] if self.keep_times else ())
 
     def ack(self, claim: Claim) -> None:
         with self._lock:
-            size = self._return(claim)
-            self._held_bytes -= size
+            count, size = self._return(claim)
+            self.held_events -= count
+            self.held_bytes -= size
 
     def nack(self, claim: Claim) -> None:
         with self._lock:
             self._return(claim)
-            self._fragments.extendleft(reversed(claim.events))
+            self.fragments.extendleft(reversed(claim.events))
             self._stored_at.extendleft(reversed(claim.stored_at))
 
     def rest(self, claim: Claim) -> None:
@@ -231,12 +234,12 @@ class MemoryEventStore:
     def secure(self) -> None:
         """There is no such place."""
 
-    def _return(self, claim: Claim) -> int:
-        """Claimed no more; their size."""
+    def _return(self, claim: Claim) -> tuple[int, int]:
+        """Claimed no more; how many they are, and their size."""
         count, size = len(claim.events), sum(map(len, claim.events))
         self._claimed_events -= count
         self._claimed_bytes -= size
-        return size
+        return count, size
 
     def evict(self, fragment: bytes) -> int:
         evicted = 0
@@ -244,24 +247,26 @@ class MemoryEventStore:
             out_of_reach = len(fragment) > self.max_bytes - self._claimed_bytes
             if out_of_reach or self._claimed_events >= self.capacity or self._closed:
                 return 0
-            while self._fragments and (
-                len(self._fragments) + self._claimed_events >= self.capacity
-                or self._held_bytes + len(fragment) > self.max_bytes
+            while self.fragments and (
+                self.held_events >= self.capacity or self.held_bytes + len(fragment) > self.max_bytes
             ):
-                size = len(self._fragments.popleft())
-                self._held_bytes -= size
-                if self._keep_times:
+                size = len(self.fragments.popleft())
+                self.held_events -= 1
+                self.held_bytes -= size
+                if self.keep_times:
                     self._stored_at.popleft()
                 evicted += 1
         return evicted
 
     def clear(self) -> int:
         with self._lock:
-            forgotten = len(self._fragments)
-            self._held_bytes = self._claimed_bytes
-            self._fragments.clear()
+            # No more than were there: others may add to them meanwhile.
+            forgotten = [self.fragments.popleft() for _ in range(len(self.fragments))]
+            count, size = len(forgotten), sum(map(len, forgotten))
+            self.held_events -= count
+            self.held_bytes -= size
             self._stored_at.clear()
-            return forgotten
+            return count
 
     def close(self) -> int:
         with self._lock:
@@ -269,11 +274,11 @@ class MemoryEventStore:
             return self.clear()
 
     def __len__(self) -> int:
-        return len(self._fragments)
+        return len(self.fragments)
 
     @property
     def queued_bytes(self) -> int:
-        return self._held_bytes - self._claimed_bytes
+        return self.held_bytes - self._claimed_bytes
 
 
 class InMemoryEventStore(MemoryEventStore):

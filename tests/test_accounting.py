@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -99,6 +101,99 @@ def in_threads(count: int, work: Callable[[int], None]) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
+
+
+# --- threads that track at once: they take no lock, so each is counted and stored in one step or not at all --------
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """The interpreter turns to another thread as often as it can."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+def track_in_threads(t: Tracker, meanwhile: Callable[[], object] = lambda: None) -> list[bool]:
+    """The receipts of threads that track at once, while this one does something else."""
+    receipts: list[bool] = []
+    threads = [
+        threading.Thread(
+            target=lambda: receipts.extend(
+                [bool(t.track_struct_event("load", "track")) for _ in range(EVENTS_A_THREAD)]
+            )
+        )
+        for _ in range(2 * THREADS)
+    ]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        meanwhile()
+    return receipts
+
+
+def test_threads_at_once_fill_a_buffer_to_its_last_place_and_no_further(restless: None) -> None:
+    transport = HeldTransport()
+    store = MemoryEventStore(2000)
+    t = Tracker("ns", Emitter(transport=transport, event_store=store, batch_size=10, shutdown_timeout=0.1))
+    fullest = 0
+
+    def look() -> None:
+        nonlocal fullest
+        stats = t.stats()
+        fullest = max(fullest, stats.queued + stats.in_flight, store.held_events)
+        assert adds_up(stats)
+
+    receipts = track_in_threads(t, look)
+    stats = t.stats()
+    transport.answer_all()
+    assert fullest <= 2000
+    assert sum(receipts) == stats.queued + stats.in_flight == 2000
+    assert (stats.tracked, stats.dropped["overflow"]) == (len(receipts), len(receipts) - 2000)
+    t.close()
+
+
+def test_what_threads_at_once_put_and_the_emitter_threads_take_is_counted_to_the_byte(restless: None) -> None:
+    store = MemoryEventStore(2000)
+    transport = ScriptedTransport()
+    t = Tracker("ns", Emitter(transport=transport, event_store=store, threads=2, batch_size=7, flush_interval=0.001))
+    receipts = track_in_threads(t, t.flush)
+    assert t.flush(WAIT_S)
+    assert (store.held_events, store.held_bytes, store.queued_bytes, len(store)) == (0, 0, 0, 0)
+    assert t.stats().delivered == sum(receipts)
+    assert t.stats().tracked == len(receipts)
+    t.close()
+
+
+def test_a_discard_beside_threads_that_track_forgets_exactly_what_it_counts(restless: None) -> None:
+    store = MemoryEventStore(2000)
+    emitter = Emitter(transport=ScriptedTransport(), event_store=store, batch_size=7)
+    t = Tracker("ns", emitter)
+    receipts = track_in_threads(t, lambda: emitter.discard("disabled"))
+    assert t.flush(WAIT_S)
+    stats = t.stats()
+    assert (store.held_events, store.held_bytes) == (0, 0)
+    assert stats.delivered + stats.dropped["disabled"] == sum(receipts)
+    assert adds_up(stats)
+    t.close()
+
+
+def close_in_the_middle(t: Tracker, transport: ScriptedTransport) -> None:
+    if len(transport.offered) > 3:
+        t.close()
+
+
+def test_a_close_beside_threads_that_track_leaves_nothing_undecided(restless: None) -> None:
+    for _ in range(10):
+        transport = ScriptedTransport()
+        t = Tracker("ns", Emitter(transport=transport, batch_size=7))
+        receipts = track_in_threads(t, partial(close_in_the_middle, t, transport))
+        t.close()
+        stats = t.stats()
+        assert (stats.queued, stats.in_flight, stats.tracked) == (0, 0, len(receipts))
+        assert stats.delivered == sum(receipts)
+        assert stats.dropped["closed"] == len(receipts) - sum(receipts)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
