@@ -241,6 +241,11 @@ def wait_until(condition: Any, timeout: float = 10.0, what: str = "the condition
         time.sleep(0.01)
 
 
+def sleeps(pid: int) -> bool:
+    """Whether a process waits in a system call (Linux), as of now."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 def child_pids(pid: int) -> list[int]:
     """The children of a process (Linux), as of now."""
     found = []

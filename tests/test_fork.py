@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from processes import Finished, Running, child_pids, run, wait_until
+from processes import Finished, Running, child_pids, run, sleeps, wait_until
 
 from snowplow_tracker.testing import LocalCollector
 
@@ -610,7 +610,10 @@ def assert_each_worker_delivers_its_requests(
         wait_until(lambda: server.stderr.count(booted) == 2, 20, "two workers")
         address = "http://" + server.stderr.split(listening)[1].split()[0].removeprefix("http://")
         answers = [urllib.request.urlopen(address, timeout=10).read().decode() for _ in range(60)]
-        assert len(child_pids(server.process.pid)) == 2
+        workers = child_pids(server.process.pid)
+        assert len(workers) == 2
+        # uWSGI runs no atexit handler of a worker that is told to end while it is still busy with its last request.
+        wait_until(lambda: all(map(sleeps, workers)), 20, "idle workers")
         server.process.send_signal(signal.SIGTERM)
         finished = server.wait()
     assert finished.status == 0, finished.stderr
