@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from benchmarks.bench_call import US, QuietTracker, pairs_of_the_event, time_calls
-from benchmarks.libraries import open_library
+from benchmarks.libraries import ACTION, CATEGORY, LABEL, PROPERTY, VALUE, open_library
 from benchmarks.samples import percentiles, summary
 from benchmarks.sink import SinkControl
 
@@ -44,9 +44,29 @@ def memory(library: str, sink_port: int, lengths: Sequence[int]) -> dict[str, An
     os._exit(0)  # nothing would be delivered by an orderly exit, and some libraries wait for it
 
 
-def fragment_bytes() -> int:
-    """The size of the benchmarks' event as our queue holds it: JSON without its closing brace."""
-    return len(orjson.dumps(pairs_of_the_event())) - 1
+def overhead(events: int) -> dict[str, Any]:
+    """What our queue takes for an event beyond its fragment, the event's JSON without the closing brace.
+
+    CPython hands out memory in steps of 16 bytes, so that one length alone would say more of that length than of the
+    queue: 16 lengths in a row are measured, each with *events* events, one after the other in one process.
+
+    Returns:
+        ``bytes``: for each length; ``length``: of the first one's fragment.
+    """
+    quiet = QuietTracker()
+    track = quiet.tracker.track_struct_event
+    length = len(orjson.dumps(pairs_of_the_event())) - 1
+    for _ in range(events):
+        quiet.call()
+    found = []
+    for longer in range(16):
+        label = LABEL + "x" * longer
+        before = resident_bytes()
+        for _ in range(events):
+            track(CATEGORY, ACTION, label, PROPERTY, VALUE)
+        found.append((resident_bytes() - before) / events - length - longer)
+    os.write(1, orjson.dumps({"bytes": found, "length": length}) + b"\n")
+    os._exit(0)  # nobody takes them
 
 
 def call_cost(lengths: Sequence[int], rounds: int, calls: int) -> dict[str, Any]:

@@ -198,7 +198,7 @@ class Suite:
         names = [name for name in self.all if name != "official, tuned"]
         return {
             "lengths": lengths,
-            "fragment_bytes": measure("bench_queue", "fragment_bytes", python=self.python),
+            "overhead": measure("bench_queue", "overhead", python=self.python, events=lengths[-1] // 8),
             "found": self._each(tuple(names), self.sizes.long_rounds, "bench_queue", "memory", lengths=lengths),
         }
 
