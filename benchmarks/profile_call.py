@@ -61,12 +61,6 @@ def call_steps(calls: int = 5000) -> dict[str, float]:
     pairs = {**event.pairs(tracker._form), "eid": new_event_id(), "dtm": str(time_ns() // 1_000_000)}
     head = b"{" + encode_pairs({key: pairs_sent[key] for key in ("tv", "tna", "aid", "p", "uid", "res")}) + b","
     encoded = fragment(head, pairs)
-    delivery, store = emitter._delivery, emitter._delivery._store
-
-    def lock() -> None:
-        with delivery._lock:
-            pass
-
     steps: dict[str, Callable[[], Any]] = {
         "whole": quiet.call,
         "whole, the long way (with tstamp)": quiet.long_call,
@@ -83,8 +77,6 @@ def call_steps(calls: int = 5000) -> dict[str, float]:
         "  _head": lambda: tracker._head(tracker._subject),
         "  fragment (orjson, joined)": lambda: fragment(head, pairs),
         "  emitter.emit": lambda: emitter.emit(encoded),
-        "    the lock": lock,
-        "    store.put": lambda: store.put(encoded),
         "  Receipt": lambda: Receipt("id", None),
     }
     found = {}

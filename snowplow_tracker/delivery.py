@@ -55,6 +55,7 @@ class Delivery:
             if settings.event_store is None
             else settings.event_store
         )
+        self._policy = "drop_oldest" if self._store.oldest_go_first else settings.overflow
         ages = [age for age in (settings.max_event_age_s, self._store.max_age_s) if age is not None]
         self._max_age_s = min(ages, default=None)
         self._start_anew()
@@ -137,7 +138,7 @@ class Delivery:
                     counters.tracked += 1
                     counters.queued += 1
                 raise
-            if not taken and self._in_memory and self._settings.overflow == "drop_newest":
+            if not taken and self._in_memory and self._policy == "drop_newest":
                 counters.refuse("overflow")
                 return _FULL
             counters.tracked += 1
@@ -165,12 +166,11 @@ class Delivery:
         return None
 
     def _make_room(self, fragment: bytes) -> str | None:
-        """What ``overflow`` says about an event for which the store has no room."""
-        policy = "drop_oldest" if self._store.oldest_go_first else self._settings.overflow
+        """Try what `_policy` says about an event for which the store has no room."""
         taken = False
-        if policy == "drop_oldest":
+        if self._policy == "drop_oldest":
             taken = self._displace(fragment)
-        elif policy == "block" and threading.get_ident() not in self._own_threads():
+        elif self._policy == "block" and threading.get_ident() not in self._own_threads():
             taken = self._await_room(fragment)
         if taken:
             return None

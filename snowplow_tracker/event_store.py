@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import islice
 from time import monotonic
 from typing import Any, Final, Protocol
 
@@ -198,14 +200,13 @@ class MemoryEventStore:
 
     def claim(self, max_events: int, max_bytes: int, per_event_bytes: int) -> Claim | None:
         with self._lock:
-            fragments = self.fragments
-            room = max_bytes
             events: list[bytes] = []
-            while fragments and len(events) < max_events:
-                room -= len(fragments[0]) + per_event_bytes
-                if room < 0 and events:
-                    break
-                events.append(fragments.popleft())
+            with suppress(IndexError):  # where fewer wait; the others are in the list by then
+                events.extend(islice(iter(self.fragments.popleft, None), max_events))
+            room = max_bytes - sum(map(len, events)) - per_event_bytes * len(events)
+            while room < 0 and len(events) > 1:
+                room += len(events[-1]) + per_event_bytes
+                self.fragments.appendleft(events.pop())
             if not events:
                 return None
             count, size = len(events), sum(map(len, events))
