@@ -276,6 +276,7 @@ def test_handlers_that_interrupt_track_lose_nothing_and_never_deadlock(collector
 
 AT_ANY_MOMENT: Final = """
     import faulthandler, itertools
+    import snowplow_tracker.http_transport  # once, and not in each process
     from snowplow_tracker import Tracker, install_signal_handlers
 
     def game(moment, done):
