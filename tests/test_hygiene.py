@@ -221,7 +221,7 @@ def test_no_record_holds_an_event(trouble: str, method: str, caplog: pytest.LogC
 
     def send_to(url: str) -> None:
         t = Tracker.hostname(
-            url, method=method, flush_interval=0, max_retry_delay_seconds=0, request_timeout=0.2,
+            url, method=method, batch_size=1, flush_interval=0, max_retry_delay_seconds=0, request_timeout=0.2,
             on_failure=bad_callback, on_success=bad_callback, on_invalid="drop", encode_base64=False,
         )  # fmt: skip
         track_secrets(t)
