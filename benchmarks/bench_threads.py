@@ -6,8 +6,11 @@ import threading
 from time import monotonic
 from typing import Any
 
+import orjson
+
 from benchmarks.bench_call import US, time_calls
-from benchmarks.bench_frames import Pace
+from benchmarks.bench_frames import Pace, work
+from benchmarks.floors import WIRE_PAIRS
 from benchmarks.libraries import Library, open_library
 from benchmarks.samples import percentiles
 from benchmarks.sink import SinkControl
@@ -34,6 +37,19 @@ def flat_out(library: str, sink_port: int, threads: int, events: int) -> dict[st
         "per_second": each * threads / (counts["last_at"] - start),
         "calls": percentiles([sample / US for sample in samples]),
     }
+
+
+def sharing_nothing(sink_port: int, threads: int, events: int) -> dict[str, Any]:
+    """What the interpreter alone makes of several threads: as `flat_out`, for threads that only encode and compute."""
+    dumps, pairs = orjson.dumps, WIRE_PAIRS
+
+    def call() -> None:
+        dumps(pairs)
+        work(20)
+
+    each = events // threads
+    start, _ = _in_threads(threads, lambda: time_calls(call, each))
+    return {"calls_per_second": each * threads / (monotonic() - start)}
 
 
 def paced(library: str, sink_port: int, threads: int, frames: int, events_a_frame: int = 100) -> dict[str, Any]:

@@ -203,6 +203,12 @@ class Table:
                 f"4 tracking threads against one, {title}/s", "≥ 1 ×", [one[key] for one in flat["ours, 4"]],
                 [one[key] for one in flat["ours, 1"]], lambda ratio: ratio >= 1, "/s", 0,
             )  # fmt: skip
+        # No target: what the interpreter makes of four threads, whatever they do.
+        self._ratio(
+            "the same of threads that share nothing, calls/s", "no target",
+            [one["calls_per_second"] for one in flat["sharing nothing, 4"]],
+            [one["calls_per_second"] for one in flat["sharing nothing, 1"]], lambda ratio: True, "/s", 0,
+        )  # fmt: skip
         for title, rounds in (("flat out", flat["ours, 4"]), ("100 events a frame", paced["ours"])):
             told = [one["calls"]["p99.9"] / 1000 for one in rounds]
             self._limit(f"4 tracking threads, p99.9 of a call, {title}", told, 1.0, "ms", 3)

@@ -52,7 +52,7 @@ FULL: Final = Sizes(
     queue_lengths=(1000, 10_000, 100_000, 1_000_000),
     memory_lengths=(1000, 25_000, 50_000, 75_000, 100_000),
     gil_events=20_000,
-    thread_events=40_000,
+    thread_events=80_000,
     import_rounds=15,
     redis_rounds=3,
     redis_events=bench_redis.EVENTS,
@@ -251,6 +251,10 @@ class Suite:
             for name in self.two
             for threads in (1, 4)
         }
+        for threads in (1, 4):
+            contestants[f"sharing nothing, {threads}"] = lambda threads=threads: self._measure(  # type: ignore[misc]
+                "ours", "bench_threads", "sharing_nothing", threads=threads, events=sizes.thread_events
+            )
         paced = self._each(
             self.two, self.sizes.long_rounds, "bench_threads", "paced", threads=4, frames=math.ceil(sizes.frames / 2)
         )
