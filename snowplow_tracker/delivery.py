@@ -13,7 +13,7 @@ from typing import Final
 
 from snowplow_tracker import lifecycle
 from snowplow_tracker.batch import Batch
-from snowplow_tracker.event_store import EventStore, MemoryEventStore
+from snowplow_tracker.event_store import TURNS_AT_CALLS, EventStore, MemoryEventStore
 from snowplow_tracker.outcomes import Counters, FlushResult, Reason, Stats
 from snowplow_tracker.payload import ENVELOPE_BYTES, STAMP_BYTES, payload_dict
 from snowplow_tracker.retry import LEAST_DELAY_S, Verdict, judge, retrying
@@ -22,8 +22,6 @@ from snowplow_tracker.telling import Teller, call_back, log_error
 from snowplow_tracker.transport import Result, Transport
 
 _NEVER: Final = sys.maxsize
-_TURNS_AT_CALLS: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
-"""Whether no other thread runs between statements that call nothing: true since CPython 3.10, where there is a GIL."""
 _NO_ROOM: Final = MemoryEventStore(0)
 _CLOSED: Final = "the tracker is closed"
 _FULL: Final = "the buffer is full"
@@ -70,11 +68,13 @@ class Delivery:
         self._changed = threading.Condition(self._lock)
         self._in_memory = False
         self._memory = _NO_ROOM
+        self._counts_alone = TURNS_AT_CALLS
         if isinstance(self._store, MemoryEventStore):
             self._store.share_lock(self._lock)
             if type(self._store).put is MemoryEventStore.put:  # and not a subclass's own
                 self._in_memory = True
-                if _TURNS_AT_CALLS and not self._store.keep_times:
+                self._counts_alone = False
+                if TURNS_AT_CALLS and not self._store.keep_times:
                     self._memory = self._store
         self._counters = Counters()
         self._in_hand: list[Batch] = []
@@ -102,12 +102,10 @@ class Delivery:
         Returns:
             None if it was taken, else why not.
         """
-        size, memory = len(fragment), self._memory
+        size, memory, counters = len(fragment), self._memory, self._counters
+        # No lock where none is needed, see TURNS_AT_CALLS: those who waited for it would keep one another waiting. Four
+        # tracking threads got 0.4 of one thread's calls done.
         if memory.held_events < memory.capacity and memory.held_bytes + size <= memory.max_bytes and not self._ending:
-            # No lock, whose holders would keep one another waiting: four tracking threads got 0.4 of one thread's calls
-            # done. From the first question to the append, nothing else runs: CPython turns to another thread or to a
-            # signal handler only when a call has ended, or in a loop. See _TURNS_AT_CALLS.
-            counters = self._counters
             counters.tracked += 1
             counters.queued = queued = counters.queued + 1
             memory.held_events += 1
@@ -116,10 +114,17 @@ class Delivery:
             if queued >= self._wake_at:
                 self._wake()
             return None
+        if self._counts_alone and not self._ending:
+            counters.tracked += 1
+            counters.queued = queued = counters.queued + 1
+            message = self._put(fragment)
+            if queued >= self._wake_at:
+                self._wake()
+            return self._settle_now(message) if self._ending else message
         return self._emit_locked(fragment)
 
     def _emit_locked(self, fragment: bytes) -> str | None:
-        """`emit` where the store is near its bounds or not simply a deque, or the end is near."""
+        """`emit` where memory is near its bounds, or the end is near."""
         if self._ending and sys.is_finalizing():
             self._counters.refuse("shutdown")  # without the lock: see _NOTHING
             return _ENDING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -16,6 +17,10 @@ from snowplow_tracker.outcomes import Reason
 
 DEFAULT_CAPACITY: Final = 10_000
 DEFAULT_MAX_BYTES: Final = 32 * 1024 * 1024
+TURNS_AT_CALLS: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether no other thread and no signal handler runs between statements that call nothing: true since CPython 3.10, but
+for builds without a GIL. A call may then count and store an event without a lock. (``x += f()`` is no such statement:
+*x* is read first.)"""
 
 
 @attrs.define(eq=False)

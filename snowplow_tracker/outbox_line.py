@@ -49,7 +49,8 @@ class Line:
             if not wants(event):
                 return False
             self.pairs.popleft()
-            self.bytes -= len(event.fragment)
+            size = len(event.fragment)
+            self.bytes -= size
             taken.append(event)
         return True
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import attrs
 
 from snowplow_tracker import outbox_file
-from snowplow_tracker.event_store import Claim, Listener
+from snowplow_tracker.event_store import TURNS_AT_CALLS, Claim, Listener
 from snowplow_tracker.outbox_line import Line, Returned, Waiting, Wants, bytes_of
 from snowplow_tracker.outbox_log import PAGES_WORTH_A_CHECKPOINT
 from snowplow_tracker.outbox_shelves import OutboxShelves
@@ -98,6 +98,7 @@ class OutboxQueue:
         # Written through, what is in memory could not be written; otherwise, it is worth moving when room gets short.
         self._worth_moving = 0 if settings.write_through else settings.memory_events * 3 // 4
         self._bytes_worth_moving = 0 if settings.write_through else settings.memory_bytes * 3 // 4
+        self._ample = self._worth_moving if TURNS_AT_CALLS else 0
         self._warned: set[str] = set()
         # What is to be told or logged once the lock is released.
         self.news: deque[Callable[[], None]] = deque()
@@ -123,9 +124,18 @@ class OutboxQueue:
     # --- putting -------------------------------------------------------------------------------------------------
 
     def put(self, fragment: bytes) -> bool:
-        """See `EventStore.put`; takes the lock by itself."""
-        size = len(fragment)
-        settings = self.settings
+        """See `EventStore.put`; takes the lock by itself, where it is needed."""
+        settings, size, line = self.settings, len(fragment), self.memory
+        if len(line.pairs) < self._ample:
+            pair = fragment, monotonic()
+            full = self.held_events >= settings.max_events or self.held_bytes + size > settings.max_bytes
+            if not (full or line.bytes > self._bytes_worth_moving or self.file_full or self.closed):
+                # Nothing else runs between these questions and the append: see TURNS_AT_CALLS.
+                self.held_events += 1
+                self.held_bytes += size
+                line.bytes += size
+                line.pairs.append(pair)
+                return True
         with self.lock:
             if self.held_events >= settings.max_events or self.held_bytes + size > settings.max_bytes or self.closed:
                 return False
@@ -265,8 +275,9 @@ class OutboxQueue:
 
     def forget(self, events: Sequence[bytes], tokens: Sequence[int | None]) -> None:
         """Events are settled: delete them, now or, if the file can't be used, once it can."""
-        self.held_events -= len(events)
-        self.held_bytes -= sum(map(len, events))
+        count, size = len(events), sum(map(len, events))
+        self.held_events -= count
+        self.held_bytes -= size
         ids = self.ids_in_hand(tokens)
         self.in_hand.difference_update(ids)
         self.owed += ids

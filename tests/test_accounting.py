@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from processes import run, wait_until
-from servers import WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, track
+from servers import OK, WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, track
 
-from snowplow_tracker import Emitter, MemoryEventStore, Stats, Tracker
+from snowplow_tracker import Emitter, MemoryEventStore, SQLiteEventStore, Stats, Tracker
 from snowplow_tracker.outcomes import REASONS
 from snowplow_tracker.testing import LocalCollector
 from snowplow_tracker.transport import Result
@@ -164,6 +166,51 @@ def test_what_threads_at_once_put_and_the_emitter_threads_take_is_counted_to_the
     assert t.stats().delivered == sum(receipts)
     assert t.stats().tracked == len(receipts)
     t.close()
+
+
+def test_what_threads_at_once_put_into_an_outbox_that_spills_is_counted_to_the_byte(
+    restless: None, tmp_path: Path
+) -> None:
+    store = SQLiteEventStore(tmp_path / "outbox.db", write_through=False, memory_events=400)
+    transport = ScriptedTransport(*[Result(503), OK, OK] * 10_000)
+    emitter = Emitter(
+        transport=transport, event_store=store, batch_size=50, flush_interval=0.001, max_retry_delay_seconds=0
+    )
+    t = Tracker("ns", emitter)
+    receipts = track_in_threads(t, lambda: t.flush(0.01))
+    assert all(receipts)
+    assert t.flush(WAIT_S)
+    assert held_by(store) == (0, 0, 0, 0, 0)
+    assert (t.stats().delivered, t.stats().tracked) == (len(receipts), len(receipts))
+    t.close()
+
+
+def held_by(store: SQLiteEventStore) -> tuple[int, ...]:
+    queue = store._queue
+    return queue.held_events, queue.held_bytes, queue.memory.bytes, len(store), store.queued_bytes
+
+
+def test_what_is_settled_beside_threads_that_put_is_counted_to_the_byte(restless: None, tmp_path: Path) -> None:
+    store = SQLiteEventStore(tmp_path / "outbox.db", write_through=False)
+    settled = 0
+
+    def put(number: int) -> None:
+        for step in range(5 * EVENTS_A_THREAD):
+            while len(store) > 20:  # so that there is something to settle all the time
+                time.sleep(0)
+            assert store.put(b"x" * (step % 50))
+
+    def settle(number: int) -> None:
+        nonlocal settled
+        while settled < THREADS * 5 * EVENTS_A_THREAD:
+            claim = store.claim(2, 1000, 0)
+            if claim:
+                settled += len(claim.events)
+                store.ack(claim)
+
+    in_threads(THREADS + 1, lambda number: (put if number < THREADS else settle)(number))
+    assert held_by(store) == (0, 0, 0, 0, 0)
+    store.close()
 
 
 def test_a_discard_beside_threads_that_track_forgets_exactly_what_it_counts(restless: None) -> None:
