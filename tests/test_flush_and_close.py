@@ -436,7 +436,7 @@ def test_close_cuts_a_retry_after_of_a_minute_and_delivers(
 def test_close_twice_is_no_error_and_does_nothing_more(
     collector: LocalCollector, make_tracker: Callable[..., Tracker]
 ) -> None:
-    tracker = make_tracker(collector.url)
+    tracker = make_tracker(collector.url, flush_interval=60)
     track(tracker, 5)
     assert tracker.close().delivered == 5
     before = tracker.stats()
