@@ -636,7 +636,9 @@ class Delivery:
             self._counters.requests += result.requests
             self._counters.retries += result.requests if again else result.requests - 1
             waiting = self._counters.queued + self._counters.in_flight
-        self._teller.attempted(result, lost=self._worth_retrying(result), waiting=waiting)
+            given_up = batch.settled
+        if not given_up:  # nobody waits for this answer any more, and close has said what was lost
+            self._teller.attempted(result, lost=self._worth_retrying(result), waiting=waiting)
         return result
 
     def _worth_retrying(self, result: Result) -> bool:

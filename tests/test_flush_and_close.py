@@ -590,6 +590,22 @@ def test_a_name_whose_resolution_stalls_does_not_hold_up_flush_or_close() -> Non
     assert finished.exit_seconds < 1.0
 
 
+def test_a_request_that_fails_after_close_gave_its_events_up_is_logged_by_nobody(
+    make_tracker: Callable[..., Tracker], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = set(threading.enumerate())
+    with FaultyServer(black_hole) as server, caplog.at_level(logging.DEBUG, "snowplow_tracker"):
+        tracker = make_tracker(server.url, shutdown_timeout=0.1)
+        track(tracker, 10)
+        tracker.flush(0.2)
+        (thread,) = [thread for thread in set(threading.enumerate()) - before if thread.name == "snowplow-emitter"]
+        tracker.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    told = [record.getMessage() for record in caplog.records if record.name == "snowplow_tracker"]
+    assert told == ["10 events could not be delivered in time and are dropped (shutdown)"]
+
+
 def test_flush_does_not_log_what_it_leaves_queued(
     make_tracker: Callable[..., Tracker], caplog: pytest.LogCaptureFixture
 ) -> None:
