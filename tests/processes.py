@@ -19,6 +19,10 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
+# A shell's background jobs ignore Ctrl-C, and hand that down to the programs whose Ctrl-C is under test.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # It must not import the package: some scripts register atexit handlers before they do.
 PRELUDE: Final = """
 from __future__ import annotations
