@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VERSIONS := 3.10 3.11 3.12 3.13
 
-.PHONY: help demo test test-all test-once test-lowest lint format bench bench-quick soak docs docs-serve dist dist-check audit clean
+RUNS := 20
+
+.PHONY: help demo test test-again test-all test-once test-lowest lint format bench bench-quick soak docs docs-serve dist dist-check audit clean
 
 help:
 	@echo "make demo         a small game, a local collector, an outage in the middle"
 	@echo "make test         the whole suite"
+	@echo "make test-again   the whole suite $(RUNS) times in a row, each in another order; the first failure ends it"
 	@echo "make test-all     the suite on every Python of: $(VERSIONS)"
 	@echo "make test-once    the package, its types, the larger examples, the site"
 	@echo "make test-lowest  the suite with the oldest dependencies that are allowed"
@@ -41,6 +44,12 @@ alone = { echo "== once more, alone: what failed"; $(1) -m pytest $(2) --last-fa
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 4 --dist worksteal $(if $(RETRY),|| $(call alone,$(BIN)/python))
+
+test-again: $(READY)
+	@for run in $$(seq 1 $(RUNS)); do \
+		echo "== run $$run of $(RUNS)"; \
+		$(BIN)/python -m pytest -q -n 4 --dist worksteal || exit 1; \
+	done
 
 test-all:
 	@for version in $(VERSIONS); do \
