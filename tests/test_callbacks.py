@@ -301,6 +301,7 @@ SIGNALLED = """
     while time.monotonic() < deadline and frames < 20_000 and {condition}:
         frames += 1
         t.track_struct_event("frame", "drawn", None, None, frames)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)  # one that is handled after the timer's end starts the timer again
     signal.setitimer(signal.ITIMER_REAL, 0)
     flushed = bool(t.flush(20))
     say_stats(t, handled=handled, flushed=flushed, frames=frames)
