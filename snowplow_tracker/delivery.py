@@ -734,7 +734,11 @@ class Delivery:
             if batch.settled or not expired:
                 return
             old = batch.take(expired)
-        self._drop(old, "expired")
+            self._in_hand.append(old)  # a flush waits for it, a close gives it up
+        try:
+            self._drop(old, "expired")
+        finally:
+            self._put_down(old)
 
     def _call_back_success(self, events: list[bytes]) -> None:
         on_success = self._settings.on_success

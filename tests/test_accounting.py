@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 from processes import run, wait_until
-from servers import OK, WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, track
+from servers import OK, WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, has_happened, track
 
 from snowplow_tracker import Emitter, MemoryEventStore, SQLiteEventStore, Stats, Tracker
+from snowplow_tracker.event_store import Claim
 from snowplow_tracker.outcomes import REASONS
 from snowplow_tracker.testing import LocalCollector
 from snowplow_tracker.transport import Result
@@ -494,6 +495,36 @@ def test_expired_events_are_told_of_and_younger_ones_are_sent() -> None:
         assert (t.stats().delivered, adds_up(t.stats())) == (2, True)
     assert expired == old
     assert event_ids(transport.offered[-1]) == young
+
+
+class SlowToForget(MemoryEventStore):
+    """A store whose `ack` takes as long as the test wants, as a disk may."""
+
+    def __init__(self) -> None:
+        super().__init__(keep_times=True)
+        self.asked, self.may_forget = threading.Event(), threading.Event()
+
+    def ack(self, claim: Claim) -> None:
+        self.asked.set()
+        has_happened(self.may_forget, "the end of the test")
+        super().ack(claim)
+
+
+def test_flush_waits_for_events_that_are_just_being_expired() -> None:
+    store, transport = SlowToForget(), ScriptedTransport()
+    emitter = Emitter(transport=transport, event_store=store, flush_interval=0.05, max_event_age_s=0.001)
+    expired_after_flush: list[int] = []
+    with Tracker("ns", emitter) as t:
+        track(t, 5)
+        has_happened(store.asked, "the store's being asked to forget")
+        flush = threading.Thread(target=lambda: expired_after_flush.append(t.flush() and t.stats().dropped["expired"]))
+        flush.start()
+        flush.join(0.1)
+        assert flush.is_alive()
+        store.may_forget.set()
+        flush.join(WAIT_S)
+    assert expired_after_flush == [5]
+    assert transport.offered == []
 
 
 # --- stores that fail ------------------------------------------------------------------------------------------
