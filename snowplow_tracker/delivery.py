@@ -68,14 +68,12 @@ class Delivery:
         self._changed = threading.Condition(self._lock)
         self._in_memory = False
         self._memory = _NO_ROOM
-        self._counts_alone = TURNS_AT_CALLS
         if isinstance(self._store, MemoryEventStore):
             self._store.share_lock(self._lock)
-            if type(self._store).put is MemoryEventStore.put:  # and not a subclass's own
-                self._in_memory = True
-                self._counts_alone = False
-                if TURNS_AT_CALLS and not self._store.keep_times:
-                    self._memory = self._store
+            self._in_memory = type(self._store).put is MemoryEventStore.put  # and not a subclass's own
+            if self._in_memory and TURNS_AT_CALLS and not self._store.keep_times:
+                self._memory = self._store
+        self._counts_alone = TURNS_AT_CALLS and not self._in_memory
         self._counters = Counters()
         self._in_hand: list[Batch] = []
         self._claiming = threading.RLock()  # re-entrant for a signal handler that flushes or closes
@@ -117,14 +115,11 @@ class Delivery:
         if self._counts_alone and not self._ending:
             counters.tracked += 1
             counters.queued = queued = counters.queued + 1
-            message = self._put(fragment)
-            if queued >= self._wake_at:
-                self._wake()
-            return self._settle_now(message) if self._ending else message
+            return self._emitted(self._put(fragment), queued)
         return self._emit_locked(fragment)
 
     def _emit_locked(self, fragment: bytes) -> str | None:
-        """`emit` where memory is near its bounds, or the end is near."""
+        """`emit` where memory is full or keeps times, or the end is near; and always where there is no GIL."""
         if self._ending and sys.is_finalizing():
             self._counters.refuse("shutdown")  # without the lock: see _NOTHING
             return _ENDING
@@ -148,7 +143,10 @@ class Delivery:
                 return _FULL
             counters.tracked += 1
             counters.queued = queued = counters.queued + 1
-        message = None if taken else self._put(fragment)
+        return self._emitted(None if taken else self._put(fragment), queued)
+
+    def _emitted(self, message: str | None, queued: int) -> str | None:
+        """What is left to do for an event that is counted, and stored unless *message* says why not."""
         if queued >= self._wake_at:
             self._wake()
         return self._settle_now(message) if self._ending else message

@@ -187,7 +187,6 @@ class MemoryEventStore:
         self.held_events = 0
         self.held_bytes = 0
         self._claimed_bytes = 0
-        self._claimed_events = 0
         self._closed = False
 
     def put(self, fragment: bytes) -> bool:
@@ -208,20 +207,18 @@ class MemoryEventStore:
             events: list[bytes] = []
             with suppress(IndexError):  # where fewer wait; the others are in the list by then
                 events.extend(islice(iter(self.fragments.popleft, None), max_events))
-            room = max_bytes - sum(map(len, events)) - per_event_bytes * len(events)
-            while room < 0 and len(events) > 1:
-                room += len(events[-1]) + per_event_bytes
-                self.fragments.appendleft(events.pop())
             if not events:
                 return None
-            count, size = len(events), sum(map(len, events))
-            self._claimed_events += count
+            size = sum(map(len, events))
+            while size + per_event_bytes * len(events) > max_bytes and len(events) > 1:
+                size -= len(events[-1])
+                self.fragments.appendleft(events.pop())
             self._claimed_bytes += size
             return Claim(events, [self._stored_at.popleft() for _ in events] if self.keep_times else ())
 
     def ack(self, claim: Claim) -> None:
         with self._lock:
-            count, size = self._return(claim)
+            count, size = len(claim.events), self._return(claim)
             self.held_events -= count
             self.held_bytes -= size
 
@@ -240,18 +237,18 @@ class MemoryEventStore:
     def secure(self) -> None:
         """There is no such place."""
 
-    def _return(self, claim: Claim) -> tuple[int, int]:
-        """Claimed no more; how many they are, and their size."""
-        count, size = len(claim.events), sum(map(len, claim.events))
-        self._claimed_events -= count
+    def _return(self, claim: Claim) -> int:
+        """Claimed no more; their size."""
+        size = sum(map(len, claim.events))
         self._claimed_bytes -= size
-        return count, size
+        return size
 
     def evict(self, fragment: bytes) -> int:
         evicted = 0
         with self._lock:
+            claimed_events = self.held_events - len(self.fragments)
             out_of_reach = len(fragment) > self.max_bytes - self._claimed_bytes
-            if out_of_reach or self._claimed_events >= self.capacity or self._closed:
+            if out_of_reach or claimed_events >= self.capacity or self._closed:
                 return 0
             while self.fragments and (
                 self.held_events >= self.capacity or self.held_bytes + len(fragment) > self.max_bytes

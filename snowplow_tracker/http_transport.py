@@ -25,7 +25,7 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
-from snowplow_tracker.keep_alive import SMALL_BODY, Answer, exchange, head_of, is_patched
+from snowplow_tracker.keep_alive import SMALL_BODY, Answer, bound, exchange, head_of, is_patched
 from snowplow_tracker.payload import get_query, post_body
 from snowplow_tracker.transport import Result
 from snowplow_tracker.trouble import words
@@ -53,10 +53,7 @@ _attempt: Final = _Attempt()
 
 
 class _BoundedReader(io.RawIOBase):
-    """Reads an answer to the end by one deadline.
-
-    A socket's time-out bounds each read only: a server that sends a byte now and then would hold the thread for ever.
-    """
+    """Reads an answer to the end by one deadline."""
 
     def __init__(self, stream: socket.socket) -> None:
         self._stream = stream
@@ -69,10 +66,7 @@ class _BoundedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         if self._ends_at < inf:
-            left = self._ends_at - monotonic()
-            if left <= 0:
-                raise TimeoutError("the answer takes too long")
-            self._stream.settimeout(left)
+            bound(self._stream, self._ends_at)
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -139,10 +133,8 @@ class _OneCollectorAdapter(HTTPAdapter):
 class _Connection(threading.local):
     """What a thread knows of its connection."""
 
-    warm = False
-    """Whether it has carried a request, so that the server may have closed it since."""
-    plain = False
-    """Whether the next request can go by way of `keep_alive`."""
+    last: Answer | None = None
+    """What it has carried last, if it can be used again; but the server may have closed it since."""
 
 
 class _HttpTransport:
@@ -197,29 +189,29 @@ class _HttpTransport:
         try:
             return self._attempt(events, remaining_s, requests=1)
         except requests.ConnectionError as error:
-            if not (self._connection.warm and _is_cut(error)):
+            if not (self._connection.last and _is_cut(error)):
                 return self._failed(error)
         except Exception as error:  # whatever a session, an adapter or a proxy may raise is a failed delivery
             return self._failed(error)
         # The server closed a connection that had been idle: not an outage. A new one tells.
-        self._connection.warm = self._connection.plain = False
+        self._connection.last = None
         try:
             return self._attempt(events, remaining_s, requests=2)
         except Exception as error:
             return attrs.evolve(self._failed(error), requests=2)
 
     def _failed(self, error: Exception) -> Result:
-        self._connection.warm = self._connection.plain = False
+        self._connection.last = None
         return Result(error=words(error, self.url.partition(":")[0]))
 
     def _attempt(self, events: Sequence[bytes], remaining_s: float | None, requests: int) -> Result:
         url, body = self._target(events, sent_at_ms=time_ns() // 1_000_000)
         timeout = self._time_outs(remaining_s)
-        answer = self._exchange_kept_alive(url, body, timeout[1]) if self._connection.plain else None
+        last = self._connection.last
+        answer = self._exchange_kept_alive(url, body, timeout[1]) if last and last.plain else None
         if answer is None:
             answer = self._exchange(url, body, timeout)
-        self._connection.warm = answer.reusable
-        self._connection.plain = answer.reusable and answer.plain
+        self._connection.last = answer if answer.reusable else None
         return Result(
             answer.status,
             retry_after_s=_retry_after_s(answer.retry_after),

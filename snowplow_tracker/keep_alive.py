@@ -99,7 +99,7 @@ def exchange(pool: Any, request: bytes, *, timeout_s: float, ends_at: float = in
 
 
 def _exchange(stream: socket.socket, request: bytes, timeout_s: float, ends_at: float) -> Answer:
-    _bound(stream, min(ends_at, monotonic() + timeout_s))
+    bound(stream, min(ends_at, monotonic() + timeout_s))
     with suppress(BrokenPipeError, ConnectionResetError):  # who will not read it to its end (413) may have said why
         stream.sendall(request)
     ends_at = min(ends_at, monotonic() + timeout_s)
@@ -168,13 +168,15 @@ def _read_body(
 
 
 def _receive(stream: socket.socket, ends_at: float) -> bytes:
-    _bound(stream, ends_at)
+    bound(stream, ends_at)
     return stream.recv(8192)
 
 
-def _bound(stream: socket.socket, ends_at: float) -> None:
-    """Let the next call on a socket last until *ends_at*: its own time-out bounds each call only, and a server that
-    sends a byte now and then would hold the thread for ever."""
+def bound(stream: socket.socket, ends_at: float) -> None:
+    """Let the next call on a socket last until *ends_at* (`time.monotonic`).
+
+    Its own time-out bounds each call only: a server that sends a byte now and then would hold the thread for ever.
+    """
     left = ends_at - monotonic()
     if left <= 0:
         raise TimeoutError("the answer takes too long")

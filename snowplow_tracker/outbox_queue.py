@@ -98,7 +98,6 @@ class OutboxQueue:
         # Written through, what is in memory could not be written; otherwise, it is worth moving when room gets short.
         self._worth_moving = 0 if settings.write_through else settings.memory_events * 3 // 4
         self._bytes_worth_moving = 0 if settings.write_through else settings.memory_bytes * 3 // 4
-        self._ample = self._worth_moving if TURNS_AT_CALLS else 0
         self._warned: set[str] = set()
         # What is to be told or logged once the lock is released.
         self.news: deque[Callable[[], None]] = deque()
@@ -126,7 +125,7 @@ class OutboxQueue:
     def put(self, fragment: bytes) -> bool:
         """See `EventStore.put`; takes the lock by itself, where it is needed."""
         settings, size, line = self.settings, len(fragment), self.memory
-        if len(line.pairs) < self._ample:
+        if TURNS_AT_CALLS and len(line.pairs) < self._worth_moving:
             pair = fragment, monotonic()
             full = self.held_events >= settings.max_events or self.held_bytes + size > settings.max_bytes
             if not (full or line.bytes > self._bytes_worth_moving or self.file_full or self.closed):
