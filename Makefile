@@ -48,7 +48,7 @@ test: $(READY)
 test-again: $(READY)
 	@for run in $$(seq 1 $(RUNS)); do \
 		echo "== run $$run of $(RUNS)"; \
-		$(BIN)/python -m pytest -q -n 4 --dist worksteal || exit 1; \
+		$(MAKE) --no-print-directory test RETRY= || exit 1; \
 	done
 
 test-all:

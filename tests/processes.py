@@ -31,10 +31,9 @@ import atexit, json, logging, os, signal, sys, threading, time
 
 URL = sys.argv[1] if len(sys.argv) > 1 else ""
 
-# As a terminal starts a program: nohup and background jobs of a shell hand down signals that are ignored.
-for number, handler in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGHUP", None), signal.SIG_DFL)):
-    if number is not None and signal.getsignal(number) == signal.SIG_IGN:
-        signal.signal(number, handler)
+# As a terminal starts a program: nohup hands down that SIGHUP is ignored.
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def say(**facts):

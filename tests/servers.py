@@ -13,7 +13,9 @@ from typing import Any, Final
 from faults import Connection, FaultyServer
 
 from snowplow_tracker import Stats, Tracker
+from snowplow_tracker.addresses import collector_url
 from snowplow_tracker.collector.journal import ReceivedRequest
+from snowplow_tracker.http_transport import GetTransport, PostTransport
 from snowplow_tracker.payload import payload_dict
 from snowplow_tracker.transport import Result
 
@@ -135,6 +137,12 @@ class ScriptedTransport(HeldTransport):
             answer = next(self._script, OK)
             self._changed.notify_all()
         return answer if isinstance(answer, Result) else answer(events)
+
+
+def transport(method: str, address: str, **options: Any) -> Any:
+    """A way to a collector by POST or GET, as an emitter makes it."""
+    kind = PostTransport if method == "post" else GetTransport
+    return kind(collector_url("host", address, None, None, method), **{"timeout": (5.0, 5.0), **options})
 
 
 # --- servers ---------------------------------------------------------------------------------------------------

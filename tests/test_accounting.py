@@ -98,10 +98,13 @@ class Chaos:
         self._collector.recover()
 
 
-def in_threads(count: int, work: Callable[[int], None]) -> None:
+def in_threads(count: int, work: Callable[[int], None], meanwhile: Callable[[], object] | None = None) -> None:
+    """Run *work* in threads at once; *meanwhile*, again and again, in this one."""
     threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
+    while meanwhile and any(thread.is_alive() for thread in threads):
+        meanwhile()
     for thread in threads:
         thread.join(60)
 
@@ -118,21 +121,14 @@ def restless() -> Iterator[None]:
     sys.setswitchinterval(usual)
 
 
-def track_in_threads(t: Tracker, meanwhile: Callable[[], object] = lambda: None) -> list[bool]:
+def track_in_threads(t: Tracker, meanwhile: Callable[[], object]) -> list[bool]:
     """The receipts of threads that track at once, while this one does something else."""
     receipts: list[bool] = []
-    threads = [
-        threading.Thread(
-            target=lambda: receipts.extend(
-                [bool(t.track_struct_event("load", "track")) for _ in range(EVENTS_A_THREAD)]
-            )
-        )
-        for _ in range(2 * THREADS)
-    ]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        meanwhile()
+
+    def load(number: int) -> None:
+        receipts.extend([bool(t.track_struct_event("load", "track")) for _ in range(EVENTS_A_THREAD)])
+
+    in_threads(2 * THREADS, load, meanwhile)
     return receipts
 
 

@@ -49,9 +49,9 @@ def test_the_table_has_a_row_for_each_target_and_says_what_was_not_measured(quic
 
     assert len(result["rows"]) >= 20
     assert {row["verdict"] for row in result["rows"] if "official" in row["what"]} == {"not measured"}
-    assert all(
-        row["verdict"] in ("met", "missed", "not measured") or row["target"] == "no target" for row in result["rows"]
-    )
+    for row in result["rows"]:
+        judged = ("",) if row["target"] == "no target" else ("met", "missed")
+        assert row["verdict"] in (*judged, "not measured")
     text = (quick_run / "results.md").read_text()
     assert all(row["what"] in text for row in result["rows"])
 

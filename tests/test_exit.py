@@ -505,10 +505,10 @@ def test_on_failure_gets_what_exit_gave_up() -> None:
 def test_after_close_there_is_nothing_left_to_do_at_exit(collector: LocalCollector) -> None:
     script = """
         from snowplow_tracker import Tracker
-        t = Tracker.hostname(URL)
+        t = Tracker.hostname(URL, batch_size=1000, flush_interval=60)
         track(t, 250)
-        t.close()
-        say(delivered=t.stats().delivered, threads=[thread.name for thread in threading.enumerate()])
+        result = t.close()
+        say(delivered=result.delivered, threads=[thread.name for thread in threading.enumerate()])
         last_words()
     """
     finished = run_and_exit_in_time(script, collector)
