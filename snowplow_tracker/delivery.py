@@ -688,17 +688,18 @@ class Delivery:
         with self._lock:
             if batch.settled:
                 return []
+            # Counted in the step that decides: a close that ends now has no event in flight that nobody gives up.
             batch.settled = True
             events = list(batch.claim.events)
+            if reason is None:
+                self._counters.deliver(len(events))
+            else:
+                self._counters.drop(reason, len(events))
         try:
             self._store.ack(batch.claim)
         except Exception as error:  # whatever the store makes of it, the outcome is decided
             self._teller.store_raised(error)
         with self._lock:
-            if reason is None:
-                self._counters.deliver(len(events))
-            else:
-                self._counters.drop(reason, len(events))
             self._changed.notify_all()
         return events
 

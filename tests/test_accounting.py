@@ -559,3 +559,18 @@ def test_a_store_that_raises_once_ends_neither_the_worker_nor_the_accounting(met
         assert t.stats().in_flight == 0
     sent = [event["eid"] for events in transport.offered for event in events]
     assert len(sent) == len(set(sent)) == 2
+
+
+@pytest.mark.parametrize("answer", [OK, Result(status=400)], ids=["delivered", "dropped"])
+def test_a_close_while_the_store_forgets_events_finds_them_counted(answer: Result) -> None:
+    store = SlowToForget()
+    t = Tracker("ns", Emitter(transport=ScriptedTransport(answer), event_store=store, flush_interval=0))
+    try:
+        track(t, 1)
+        has_happened(store.asked, "the store's being asked to forget")
+        outcome = t.close(0)
+        stats = t.stats()
+    finally:
+        store.may_forget.set()
+    assert outcome
+    assert (stats.delivered + stats.dropped["refused"], stats.in_flight) == (1, 0)
