@@ -23,6 +23,8 @@ from snowplow_tracker.transport import Result, Transport
 
 _NEVER: Final = sys.maxsize
 _NO_ROOM: Final = MemoryEventStore(0)
+_PASSING_S: Final = 0.3
+"""How long after its deadline an end waits for events that are between the store and a thread's hands."""
 _CLOSED: Final = "the tracker is closed"
 _FULL: Final = "the buffer is full"
 _ENDING: Final = "the process is ending and there is no time left to deliver"
@@ -76,7 +78,8 @@ class Delivery:
         self._counts_alone = TURNS_AT_CALLS and not self._in_memory
         self._counters = Counters()
         self._in_hand: list[Batch] = []
-        self._claiming = threading.RLock()  # re-entrant for a signal handler that flushes or closes
+        # Held while events are between the store and our hands; re-entrant for a signal handler that flushes or closes.
+        self._claiming = threading.RLock()
         self._threads: list[threading.Thread] = []
         self._drainers: set[int] = set()
         # How many queued events make `emit` wake a thread: 1 while all are idle, a batch while one waits for company.
@@ -459,21 +462,31 @@ class Delivery:
 
     def _give_up(self, reason: Reason) -> None:
         """Drop what is still there, or leave it to the next process if the store outlives this one."""
-        batches = self._unsettled()
-        if self._store.durable:
-            for batch in batches:
-                self._resume(batch)
-                self._give_back(batch)
-            self._store.secure()
-            batches = []
-        if not self._store.durable:  # it never was, or found out just now
-            batches = self._unsettled() + list(iter(self._claim, None))
+        left = (self._deadline or 0) + _PASSING_S - monotonic()
+        passed = self._claiming.acquire(timeout=max(0, min(left, _PASSING_S)))
+        try:
+            batches = self._leave_or_take()
+        finally:
+            if passed:
+                self._claiming.release()
         given_up = [event for batch in batches for event in self._settle(batch, reason)]
         for batch in batches:
             self._put_down(batch)
         if self._closed:
             self._store.close()
         self._call_back_failure(given_up)
+
+    def _leave_or_take(self) -> list[Batch]:
+        """Put what is unsettled where the next process finds it; if there is no such place, return it."""
+        if self._store.durable:
+            for batch in self._unsettled():
+                self._resume(batch)
+                self._give_back(batch)
+            self._store.secure()
+        if self._store.durable:
+            return []
+        # It never was, or found out just now.
+        return self._unsettled() + list(iter(self._claim, None))
 
     def _unsettled(self) -> list[Batch]:
         with self._lock:
@@ -707,12 +720,13 @@ class Delivery:
         self._call_back_failure(self._settle(batch, reason))
 
     def _give_back(self, batch: Batch) -> None:
-        with self._lock:
-            if batch.settled:
-                return
-            batch.settled = True
-            self._counters.unclaim(len(batch))
-        self._store.nack(batch.claim)
+        with self._claiming:  # counted as queued, and not in the store yet
+            with self._lock:
+                if batch.settled:
+                    return
+                batch.settled = True
+                self._counters.unclaim(len(batch))
+            self._store.nack(batch.claim)
 
     def _split(self, batch: Batch) -> list[Batch]:
         """Replace a batch that was too large by its halves."""

@@ -18,10 +18,10 @@ import attrs
 import pytest
 from databases import opened
 from processes import Running, run, wait_until
-from servers import OK, WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, track
+from servers import OK, WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, has_happened, track
 
 from snowplow_tracker import Emitter, SQLiteEventStore, Tracker
-from snowplow_tracker.event_store import EventStore
+from snowplow_tracker.event_store import Claim, EventStore
 from snowplow_tracker.outbox_file import APPLICATION_ID
 from snowplow_tracker.outbox_holders import LEASE_S, holder, new_token, this_host
 from snowplow_tracker.testing import LocalCollector
@@ -218,6 +218,36 @@ def test_memory_that_runs_short_is_moved_to_the_file_in_order(path: Path) -> Non
     assert emitter.flush(WAIT_S)
     assert [int(event["n"]) for events in transport.offered for event in events] == list(range(1000))
     emitter.close()
+
+
+class SlowToTakeBack(SQLiteEventStore):
+    """Takes events back only when what else is in memory was moved to the file, or after a while."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, write_through=False)
+        self.asked = threading.Event()
+        self._secured = threading.Event()
+
+    def nack(self, claim: Claim) -> None:
+        self.asked.set()
+        self._secured.wait(0.05)
+        super().nack(claim)
+
+    def secure(self) -> None:
+        super().secure()
+        self._secured.set()
+
+
+def test_an_end_waits_for_events_that_are_just_given_back(path: Path) -> None:
+    def raises(events: object) -> Result:
+        raise SystemExit
+
+    store = SlowToTakeBack(path)
+    t = Tracker("ns", Emitter(transport=ScriptedTransport(raises), event_store=store, flush_interval=0))
+    track(t, 3)
+    has_happened(store.asked, "the store's being asked to take them back")
+    t.close(0)
+    assert t.stats().queued == rows_in(path) == 3
 
 
 # --- neighbours ------------------------------------------------------------------------------------------------
