@@ -300,7 +300,7 @@ INTERRUPTED = """
         def after_fork(self): pass
 
     t = Tracker("ns", Emitter(transport=Quick(), flush_interval=0, buffer_capacity=500, batch_size=10))
-    calls, wrong = 0, []
+    calls, nested, wrong = 0, 0, []
 
     def check():
         s = t.stats()
@@ -308,9 +308,12 @@ INTERRUPTED = """
             wrong.append(repr(s))
 
     def interrupt(*_):
-        global calls
+        global calls, nested
         calls += 1
-        {interruption}
+        nested += 1
+        if nested < 20:  # on a busy machine, a signal may come in every handler
+            {interruption}
+        nested -= 1
 
     {arm}
     deadline = time.monotonic() + 1.0

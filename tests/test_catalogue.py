@@ -379,7 +379,7 @@ def test_each_class_has_the_published_schemas_properties(kind: type[SchemaEvent]
 
 
 @given(CATALOGUE_EVENTS)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_every_event_that_can_be_made_is_valid_by_its_published_schema(event: SchemaEvent) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     schema = published(event.schema)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from strategies import STRUCTURED_EVENTS
 
 from snowplow_tracker.errors import ValidationError
@@ -156,7 +156,6 @@ def test_a_screen_view_sends_the_properties_of_its_schema(event: Event, schema: 
 
 
 @given(STRUCTURED_EVENTS)
-@settings(deadline=None)
 def test_a_structured_event_arrives_as_it_was_passed(event: StructuredEvent) -> None:
     pairs = event.pairs(PLAIN)
     assert (pairs["se_ca"], pairs["se_ac"]) == (event.category, event.action)

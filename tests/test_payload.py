@@ -149,7 +149,7 @@ def read_query(query: str) -> dict[str, str]:
 
 
 @given(EVENTS, st.booleans())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_event_is_a_flat_object_of_strings_that_a_post_may_carry(event: Event, as_base64: bool) -> None:
     pairs = event.pairs(JsonForm(as_base64))
     encoded = fragment(HEAD, pairs)
@@ -160,7 +160,7 @@ def test_any_event_is_a_flat_object_of_strings_that_a_post_may_carry(event: Even
 
 
 @given(st.lists(EVENTS, min_size=1, max_size=4))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_post_body_carries_every_event_stamped_and_in_order(events: list[Event]) -> None:
     fragments = [fragment_of(event, BASE64) for event in events]
     body = post_body(fragments, sent_at_ms=STAMP_MS)
@@ -173,14 +173,14 @@ def test_a_post_body_carries_every_event_stamped_and_in_order(events: list[Event
 
 
 @given(EVENTS, st.booleans())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_a_query_decodes_to_what_was_passed(event: Event, as_base64: bool) -> None:
     encoded = fragment_of(event, JsonForm(as_base64))
     assert read_query(get_query(encoded, sent_at_ms=STAMP_MS)) == {**payload_dict(encoded), "stm": str(STAMP_MS)}
 
 
 @given(EVENTS)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_base64_and_plain_text_say_the_same(event: Event) -> None:
     plain, encoded = event.pairs(PLAIN), event.pairs(BASE64)
     assert "ue_px" not in plain
@@ -191,7 +191,7 @@ def test_base64_and_plain_text_say_the_same(event: Event) -> None:
 
 
 @given(JSON_DATA)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_data_arrives_as_it_was_passed(data: Any) -> None:
     pairs = PLAIN.event_pairs("event_json", URI, data)
     assert json.loads(pairs["ue_pr"]) == {
@@ -201,7 +201,7 @@ def test_data_arrives_as_it_was_passed(data: Any) -> None:
 
 
 @given(JSON_VALUES)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_types_that_merely_look_plain_are_encoded_like_the_plain_ones(value: Any) -> None:
     class Object(dict[str, Any]):
         pass
@@ -227,7 +227,6 @@ def test_types_that_merely_look_plain_are_encoded_like_the_plain_ones(value: Any
 
 
 @given(st.lists(st.builds(SelfDescribingJson, st.just(URI), JSON_DATA), min_size=1, max_size=3))
-@settings(deadline=None)
 def test_contexts_arrive_as_a_list(entities: list[SelfDescribingJson]) -> None:
     encoded = [PLAIN.context_json("context", entity) for entity in entities]
     expected = {
@@ -239,7 +238,6 @@ def test_contexts_arrive_as_a_list(entities: list[SelfDescribingJson]) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(sorted(KEYS - {"stm"})), texts(100), min_size=1))
-@settings(deadline=None)
 def test_pairs_survive_the_way_there_and_back(pairs: dict[str, str]) -> None:
     assert json.loads(b"{" + encode_pairs(pairs) + b"}") == pairs
     assert payload_dict(fragment(b"{", pairs)) == pairs

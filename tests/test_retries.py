@@ -108,7 +108,7 @@ def _first_event(request: Any) -> dict[str, str]:
 
 def test_a_request_without_an_answer_is_retried_after_its_time_out(collector: LocalCollector) -> None:
     collector.black_hole()
-    with Tracker.hostname(collector.url, request_timeout=0.2, **QUICK) as t:
+    with Tracker.hostname(collector.url, request_timeout=0.5, **QUICK) as t:
         (event_id,) = track(t, 1)
         wait_until(lambda: t.stats().requests >= 2, WAIT_S)
         collector.recover()
@@ -504,7 +504,7 @@ def test_an_event_that_was_answered_200_is_not_sent_again_whatever_follows(answe
 
     with (
         FaultyServer(lambda connection: DELIVERED[answer](Counting(connection.stream, connection.stopping))) as server,
-        Tracker.hostname(server.url, request_timeout=0.3, **QUICK) as t,
+        Tracker.hostname(server.url, request_timeout=1, **QUICK) as t,
     ):
         for number in (1, 2):
             track(t, 1)

@@ -31,7 +31,7 @@ def as_json(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(("method", "base64"), FORMS)
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=EVENTS)
 def test_an_accepted_event_arrives_as_it_was_passed(
     collector: LocalCollector, method: Any, base64: bool, event: Event
@@ -85,7 +85,7 @@ def seen_by(tracker: Tracker, subject: Subject) -> Any:
 
 
 @pytest.mark.parametrize("method", ["post", "get"])
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), place=st.sampled_from(PLACES))
 def test_text_as_long_as_it_may_be_arrives_unchanged_and_longer_text_is_refused(
     collector: LocalCollector, method: Any, data: st.DataObject, place: tuple[str, int, Callable[[Tracker, str], Any]]
@@ -107,7 +107,7 @@ def test_text_as_long_as_it_may_be_arrives_unchanged_and_longer_text_is_refused(
     assert arrived[key] == text
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(
     category=required_texts(1000) | st.just("é" * 501) | st.just(""),
     action=required_texts(1000) | st.integers(),

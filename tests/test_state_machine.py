@@ -280,7 +280,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         assert stats.requests == len(self.transport.offered)
 
 
-MODERATE = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+MODERATE = settings(max_examples=60, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("name", FACTORIES)

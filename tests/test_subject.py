@@ -7,7 +7,7 @@ from enum import Enum, IntEnum
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from strategies import required_texts
 
 from snowplow_tracker.errors import ValidationError
@@ -173,6 +173,5 @@ def test_what_is_set_while_another_thread_encodes_is_not_lost() -> None:
 
 
 @given(required_texts(255))
-@settings(deadline=None)
 def test_any_text_arrives_as_it_was_set(text: str) -> None:
     assert decoded(Subject().set_user_id(text))["uid"] == text

@@ -11,7 +11,7 @@ from enum import Enum, IntEnum
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import FLAT_PROPERTIES, data_texts
 
@@ -95,7 +95,6 @@ def test_flat_values_and_arrays_go_out_as_they_are(properties: Any) -> None:
 
 
 @given(FLAT_PROPERTIES)
-@settings(deadline=None)
 def test_any_flat_properties_arrive(properties: dict[str, Any]) -> None:
     assert flat(properties) == json.loads(json.dumps(properties))
 
@@ -335,7 +334,6 @@ def test_a_suffix_is_resolved_to_what_it_stands_for(name: str, value: Any, meant
 
 
 @given(st.integers(-62_135_596_800_000, 253_402_300_799_999))
-@settings(deadline=None)
 def test_any_time_of_the_calendar_comes_back(milliseconds: int) -> None:
     text = resolved({"at$tms": milliseconds})["at"]
     at = datetime.fromisoformat(text.removesuffix("Z") + "+00:00")
@@ -343,7 +341,6 @@ def test_any_time_of_the_calendar_comes_back(milliseconds: int) -> None:
 
 
 @given(FLAT_PROPERTIES)
-@settings(deadline=None)
 def test_no_suffix_is_left_and_no_property_is_lost(properties: dict[str, Any]) -> None:
     data = resolved(properties)
     assert set(data) == {name.partition("$")[0] for name in properties}
@@ -395,7 +392,6 @@ def test_an_enums_member_is_a_name_by_its_value() -> None:
 
 
 @given(st.dictionaries(data_texts() | st.sampled_from(["a$int", "b$geo", "$"]), st.from_type(object), max_size=3))
-@settings(deadline=None)
 def test_whatever_comes_is_taken_or_refused_in_words(properties: Any) -> None:
     for vendor in (None, "com.acme"):
         try:

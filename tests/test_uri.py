@@ -160,7 +160,7 @@ _STRUCTURED = st.builds(
 
 
 @given(URLS | _ANY_TEXT | _STRUCTURED)
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_whatever_is_taken_comes_out_legal_and_stays_as_it_is(text: str) -> None:
     sent = converted(text)
     if sent is not None:
@@ -169,6 +169,5 @@ def test_whatever_is_taken_comes_out_legal_and_stays_as_it_is(text: str) -> None
 
 
 @given(texts(60).filter(lambda text: "%" not in text))
-@settings(deadline=None)
 def test_a_query_without_escapes_comes_back_by_unescaping(text: str) -> None:
     assert unquote(uri.page_url(f"http://e.com/?q={text}")) == f"http://e.com/?q={text}"

@@ -8,7 +8,7 @@ from enum import Enum, IntEnum
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import NUMBERS, required_texts
 
@@ -107,7 +107,6 @@ def test_text_is_measured_as_the_enrichment_measures_it(text: str, units: int) -
 
 
 @given(st.text(st.characters(codec="utf-8")))
-@settings(deadline=None)
 def test_without_tabs_and_newlines_the_length_is_that_of_utf16(text: str) -> None:
     folded = text.replace("\t", "    ").replace("\n", "")
     assert utf16_length(text) == len(folded.encode("utf-16-le")) // 2
@@ -146,7 +145,6 @@ def test_text_up_to_its_limit_is_taken(text: str) -> None:
 
 
 @given(required_texts(40))
-@settings(deadline=None)
 def test_any_ordinary_text_is_taken(text: str) -> None:
     check_text("label", text, 40)
 
@@ -284,7 +282,6 @@ def test_a_number_is_written_as_the_pipeline_reads_it(value: Any, text: str) -> 
 
 
 @given(NUMBERS)
-@settings(deadline=None)
 def test_any_number_survives_its_text(value: Any) -> None:
     text = decimal_text(value)
     assert type(value)(text) == value
@@ -359,7 +356,6 @@ def test_a_tstamp_becomes_milliseconds(value: Any, milliseconds: int) -> None:
 
 
 @given(st.integers(1, 99_999_999_999_999))
-@settings(deadline=None)
 def test_whole_milliseconds_come_out_exactly(milliseconds: int) -> None:
     assert tstamp_ms("tstamp", milliseconds / 1000) == milliseconds
 

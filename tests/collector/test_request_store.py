@@ -70,7 +70,7 @@ def test_the_file_does_not_grow_beyond_its_bound(tmp_path: Path) -> None:
 
 
 @given(steps=st.lists(st.integers(0, 3_000) | st.none(), max_size=25), limit=st.integers(1, 6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_file_holds_the_newest_that_fit_whatever_happens(
     tmp_path_factory: pytest.TempPathFactory, steps: list[int | None], limit: int
 ) -> None:
