@@ -583,13 +583,13 @@ class Delivery:
             elif verdict is Verdict.DELIVERED:
                 self._call_back_success(self._settle(batch, None))
             elif verdict is Verdict.RETRY and (self._deadline is None or self._store.durable):
-                self._give_back(batch)
+                self._hand_back(batch)
             else:
                 self._drop(batch, _REASONS[verdict])
                 if verdict is Verdict.REFUSED:
                     self._teller.refused(result)
         except BaseException:
-            self._give_back(batch)  # if it is not settled: whatever went wrong, its events are still to be delivered
+            self._hand_back(batch)  # if it is not settled: whatever went wrong, its events are still to be delivered
             raise
         finally:
             self._put_down(batch)
@@ -720,13 +720,17 @@ class Delivery:
         self._call_back_failure(self._settle(batch, reason))
 
     def _give_back(self, batch: Batch) -> None:
-        with self._claiming:  # counted as queued, and not in the store yet
-            with self._lock:
-                if batch.settled:
-                    return
-                batch.settled = True
-                self._counters.unclaim(len(batch))
-            self._store.nack(batch.claim)
+        with self._lock:
+            if batch.settled:
+                return
+            batch.settled = True
+            self._counters.unclaim(len(batch))
+        self._store.nack(batch.claim)
+
+    def _hand_back(self, batch: Batch) -> None:
+        """`_give_back` by the thread that has it: in the middle, its events are counted as queued, and nowhere."""
+        with self._claiming:
+            self._give_back(batch)
 
     def _split(self, batch: Batch) -> list[Batch]:
         """Replace a batch that was too large by its halves."""

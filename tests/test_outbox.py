@@ -250,6 +250,39 @@ def test_an_end_waits_for_events_that_are_just_given_back(path: Path) -> None:
     assert t.stats().queued == rows_in(path) == 3
 
 
+class HangsAtSecondClaim(SQLiteEventStore):
+    """Hands out one claim, and then takes as long as the test wants."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.claims = 0
+        self.asked = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def claim(self, max_events: int, max_bytes: int, per_event_bytes: int) -> Claim | None:
+        self.claims += 1
+        if self.claims > 1:
+            self.asked.set()
+            self.may_go_on.wait(WAIT_S)
+        return super().claim(max_events, max_bytes, per_event_bytes)
+
+
+def test_an_end_does_not_wait_for_a_claim_that_hangs(path: Path) -> None:
+    store, transport = HangsAtSecondClaim(path), HeldTransport()
+    t = Tracker("ns", Emitter(transport=transport, event_store=store, threads=2, batch_size=1, flush_interval=0))
+    track(t, 2)
+    has_happened(store.asked, "the second claim")
+    transport.wait_for_request()
+    closing = threading.Thread(target=t.close, args=(0,))
+    closing.start()
+    closing.join(WAIT_S / 2)
+    in_time = not closing.is_alive()
+    store.may_go_on.set()
+    transport.answer_all()
+    assert in_time
+    assert t.stats().queued == rows_in(path) == 2
+
+
 # --- neighbours ------------------------------------------------------------------------------------------------
 
 WRITER: Final = """
