@@ -515,9 +515,11 @@ class Delivery:
         with self._lock:
             while True:
                 waiting = len(self._store)
-                if self._closed and self._deadline is not None and monotonic() >= self._deadline:
-                    return False
-                if waiting:
+                if self._deadline is not None and monotonic() >= self._deadline:
+                    if self._closed:
+                        return False
+                    self._changed.wait()  # other exit handlers run on; what the store holds is the next process's
+                elif waiting:
                     left = self._window_opened + self.flush_interval - monotonic()
                     if left <= 0 or waiting >= self._batch_size or self._in_a_hurry():
                         self._wake_at = _NEVER

@@ -17,6 +17,7 @@ from typing import Any, Final
 import attrs
 import pytest
 from databases import opened
+from faults import refused_port
 from processes import Running, run, wait_until
 from servers import OK, WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, has_happened, track
 
@@ -177,6 +178,26 @@ def test_a_signal_handler_that_tracks_in_the_middle_of_a_call_loses_nothing(
     assert finished.fact("flushed")
     assert finished.fact("taken") == finished.fact("all") == finished.fact("delivered") > 3000
     assert len({event["eid"] for event in collector.events}) == finished.fact("all")
+
+
+@BOTH
+def test_nothing_is_sent_once_the_budget_of_an_exit_is_spent(path: Path, write_through: bool) -> None:
+    """Other exit handlers may run for long after ours."""
+    script = """
+        def runs_after_ours():
+            before = t.stats().requests
+            threading.Event().wait(0.3)
+            say(requests=t.stats().requests - before, queued=t.stats().queued)
+        atexit.register(runs_after_ours)
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        store = SQLiteEventStore(sys.argv[2], sys.argv[3] == "True")
+        t = Tracker.hostname(URL, event_store=store, shutdown_timeout=0.1)
+        track(t, 300)
+    """
+    with refused_port() as url:
+        finished = run(script, url, str(path), str(write_through))
+    assert finished.fact("requests") <= 1, "one may have been on its way"
+    assert finished.fact("queued") == rows_in(path) == 300
 
 
 # --- spilling --------------------------------------------------------------------------------------------------
