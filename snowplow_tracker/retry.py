@@ -16,10 +16,11 @@ FIRST_DELAY_S: Final = 0.5
 """The upper bound of the first wait; each further one is twice as high."""
 CLOSING_DELAY_S: Final = 0.5
 """The upper bound of every wait while closing: the budget is seconds, and a collector may be back within it."""
-
-
 LEAST_DELAY_S: Final = 0.05
 """Jitter may come out as nothing, but a collector in trouble is never asked at full speed."""
+_JITTER: Final = random.SystemRandom()
+"""Not the numbers of `random` itself: a game that has seeded it counts on them, and a fleet of such games must not come
+back at once."""
 
 
 class Verdict(enum.Enum):
@@ -67,14 +68,14 @@ def retrying(
         closing: Whether the emitter is on its way out and waits must be short.
         sleep: Waits that many seconds, or less when a flush or a close cuts it short.
     """
-    backoff = tenacity.wait_random_exponential(multiplier=FIRST_DELAY_S, max=max_delay_s)
+    longest = tenacity.wait_exponential(multiplier=FIRST_DELAY_S, max=max_delay_s)
 
     def wait(state: tenacity.RetryCallState) -> float:
         asked: Result = state.outcome.result()  # type: ignore[union-attr]
         if closing():
-            seconds = random.uniform(0, min(CLOSING_DELAY_S, max_delay_s))
+            seconds = _JITTER.uniform(0, min(CLOSING_DELAY_S, max_delay_s))
         else:
-            seconds = max(backoff(state), min(asked.retry_after_s or 0.0, max_delay_s))
+            seconds = max(_JITTER.uniform(0, longest(state)), min(asked.retry_after_s or 0.0, max_delay_s))
         return max(seconds, LEAST_DELAY_S)
 
     return tenacity.Retrying(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +92,13 @@ def test_the_jitter_is_full_so_that_a_fleet_does_not_come_back_at_once() -> None
     tenth = [waits([Result(503)] * 10, cap=60)[-1] for _ in range(200)]
     assert min(tenth) < 15
     assert max(tenth) > 45
+
+
+@pytest.mark.parametrize("closing", [False, True], ids=["running", "closing"])
+def test_the_jitter_takes_none_of_the_random_numbers_that_a_game_has_seeded(closing: bool) -> None:
+    before = random.getstate()
+    waits([Result(503)] * 5, cap=60, closing=closing)
+    assert random.getstate() == before
 
 
 @given(asked=st.floats(0, 50))
