@@ -16,6 +16,7 @@ from snowplow_tracker.errors import ValidationError
 from snowplow_tracker.outcomes import FlushResult, Reason, Stats
 from snowplow_tracker.payload import encode_pairs, payload_dict
 from snowplow_tracker.settings import EmitterSettings, refuse_unknown
+from snowplow_tracker.telling import log_error
 from snowplow_tracker.transport import Transport
 from snowplow_tracker.validators import invalid
 
@@ -225,10 +226,13 @@ class ForeignEmitter:
     def flush(self, timeout: float) -> FlushResult:
         """Call its flush, or its ``sync_flush`` if it has one and there is time, however long that takes."""
         sync_flush = getattr(self.wrapped, "sync_flush", None)
-        if timeout and callable(sync_flush):
-            sync_flush()
-        else:
-            self.wrapped.flush()
+        try:
+            if timeout and callable(sync_flush):
+                sync_flush()
+            else:
+                self.wrapped.flush()
+        except Exception as error:  # the tracker's other emitters are still to be flushed
+            log_error("%s in a flush at %s:%s", error)
         return FlushResult(0, 0, 0)
 
     close = flush

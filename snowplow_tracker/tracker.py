@@ -496,8 +496,6 @@ class Tracker(CatalogueCalls, EcommerceCalls):
         Returns:
             True if everything accepted before the call is settled. It says delivered, dropped and remaining.
         """
-        for emitter in self._emitters:
-            emitter.hurry()
         if isinstance(timeout, bool):  # the official signature: flush(True)
             is_async, timeout = bool(timeout), DEFAULT_FLUSH_TIMEOUT_S
         return self._finish("flush", 0.0 if is_async else timeout)
@@ -508,21 +506,27 @@ class Tracker(CatalogueCalls, EcommerceCalls):
         Args:
             timeout: Seconds in all; default: each emitter's ``shutdown_timeout``, side by side.
         """
-        for emitter in self._emitters:
-            emitter.hurry()
         return self._finish("close", timeout)
 
     def _finish(self, method: str, timeout: float | None) -> FlushResult:
         """Flush or close every emitter within one *timeout*, and add up."""
-        start = monotonic()
-        results = []
-        for emitter in self._emitters:
+        start, emitters = monotonic(), self._emitters
+        before = sum((emitter.stats() for emitter in emitters), Stats())
+        for emitter in emitters:
+            emitter.hurry()
+        remaining = 0
+        for emitter in emitters:
             try:
                 whole = emitter.settings.shutdown_timeout if timeout is None else timeout
-                results.append(getattr(emitter, method)(_left(whole, start)))
+                remaining += getattr(emitter, method)(_left(whole, start)).remaining
             except ValidationError as error:
                 raise error.within(f"Tracker.{method}") from None
-        return FlushResult(*(sum(getattr(r, name) for r in results) for name in ("delivered", "dropped", "remaining")))
+        after = sum((emitter.stats() for emitter in emitters), Stats())
+        return FlushResult(
+            delivered=after.delivered - before.delivered,
+            dropped=sum(after.dropped.values()) - sum(before.dropped.values()),
+            remaining=remaining,
+        )
 
     async def aflush(self, timeout: float = DEFAULT_FLUSH_TIMEOUT_S) -> FlushResult:
         """`flush` for asyncio: the event loop goes on meanwhile."""
@@ -644,5 +648,10 @@ def _left(timeout: Any, start: float) -> Any:
 
 async def _in_a_thread(function: Callable[[], FlushResult]) -> FlushResult:
     import asyncio  # only programs that use it should pay for its import
+    from concurrent.futures import ThreadPoolExecutor
 
-    return await asyncio.to_thread(function)
+    thread = ThreadPoolExecutor(1)  # not the loop's own: there it would wait, beyond its time-out, for its turn
+    try:
+        return await asyncio.get_running_loop().run_in_executor(thread, function)
+    finally:
+        thread.shutdown(wait=False)

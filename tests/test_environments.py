@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,25 @@ def test_a_cancelled_flush_harms_nothing(collector: LocalCollector) -> None:
             await asyncio.wait_for(t.aflush(), 0.05)
         assert await t.aflush()
         assert t.stats().delivered == 5
+        await t.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("method", ["aflush", "aclose"])
+def test_threads_that_the_event_loop_lacks_hold_nothing_up(collector: LocalCollector, method: str) -> None:
+    free = threading.Event()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, free.wait, WAIT_S)
+        t = Tracker.hostname(collector.url)
+        track(t, 5)
+        assert (await getattr(t, method)()).delivered == 5
+        assert not busy.done()
+        free.set()
+        await busy
         await t.aclose()
 
     asyncio.run(main())
