@@ -16,6 +16,7 @@ class Batch:
         claim: What the store handed out.
         start: The position of the first event among all that were ever queued.
         settled: Whether the outcome is decided; whoever sets it, under the lock, counts it.
+        acknowledging: Whether the store is about to forget it, since it is settled.
         sending: Whether it is in a request whose outcome is not decided yet.
         revoked: Why it is not to be sent again, if that was said while it was in a request.
         hurries: How many flushes had been asked for when its last attempt began.
@@ -25,6 +26,7 @@ class Batch:
     claim: Claim
     start: int
     settled: bool = False
+    acknowledging: bool = False
     sending: bool = False
     revoked: Reason | None = None
     hurries: int = 0
@@ -37,8 +39,8 @@ class Batch:
         """Two new batches with the events of this one, which was too large."""
         middle = len(self) // 2
         return [
-            Batch(self.claim.part(0, middle), self.start, deadline=self.deadline),
-            Batch(self.claim.part(middle), self.start + middle, deadline=self.deadline),
+            Batch(self.claim.part(0, middle), self.start, revoked=self.revoked, deadline=self.deadline),
+            Batch(self.claim.part(middle), self.start + middle, revoked=self.revoked, deadline=self.deadline),
         ]
 
     def stored_before(self, moment: float) -> int:

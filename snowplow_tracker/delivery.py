@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from time import monotonic
-from typing import Final
+from typing import Final, TypeVar
 
 from snowplow_tracker import lifecycle
 from snowplow_tracker.batch import Batch
@@ -21,10 +22,14 @@ from snowplow_tracker.settings import EmitterSettings
 from snowplow_tracker.telling import Teller, call_back, log_error
 from snowplow_tracker.transport import Result, Transport
 
+T = TypeVar("T")
+
 _NEVER: Final = sys.maxsize
 _NO_ROOM: Final = MemoryEventStore(0)
 _PASSING_S: Final = 0.3
 """How long after its deadline an end waits for events that are between the store and a thread's hands."""
+_LONGEST_S: Final = 3600.0
+"""Longer waits are done in parts: the system knows no endless ones."""
 _CLOSED: Final = "the tracker is closed"
 _FULL: Final = "the buffer is full"
 _ENDING: Final = "the process is ending and there is no time left to deliver"
@@ -43,6 +48,8 @@ class Delivery:
         self._transport = transport
         self.shutdown_timeout = settings.shutdown_timeout
         self._batch_size = min(settings.batch_size, transport.max_batch or settings.batch_size)
+        # A request's bytes are worth sending at once; so is what fills half of a small buffer.
+        self._full_bytes = min(settings.byte_limit, settings.buffer_bytes // 2)
         self.flush_interval = settings.flush_interval
         self.owner: object = None
         """A weak reference to the `Emitter`, kept here so that its callback can run."""
@@ -81,17 +88,21 @@ class Delivery:
         # Held while events are between the store and our hands; re-entrant for a signal handler that flushes or closes.
         self._claiming = threading.RLock()
         self._threads: list[threading.Thread] = []
+        self._working = 0
         self._drainers: set[int] = set()
         # How many queued events make `emit` wake a thread: 1 while all are idle, a batch while one waits for company.
         self._wake_at = 1
+        self._wake_at_bytes = _NEVER  # so many, claimed ones included, while one waits for company
         self._window_opened = 0.0
         self._flush_to = 0
         self._hurries = 0
         self._deadline: float | None = None
         self._exited = False
+        self._tracked_within = 0
+        """The position behind the newest event that a callback tracked after the exit hook had begun to wait."""
         self._ending = self._closed  # closed or exited: what `emit` must look at more closely
         self._teller = Teller(self._transport.address)
-        # Who logs what was given up: the thread itself only where nobody waits for it. See _untold.
+        # Who logs what was given up: the thread itself only where nobody waits for it. See untold.
         self._told = 0
         self._unattended = False
 
@@ -112,7 +123,7 @@ class Delivery:
             memory.held_events += 1
             memory.held_bytes += size
             memory.fragments.append(fragment)
-            if queued >= self._wake_at:
+            if queued >= self._wake_at or memory.held_bytes >= self._wake_at_bytes:
                 self._wake()
             return None
         if self._counts_alone and not self._ending:
@@ -150,7 +161,7 @@ class Delivery:
 
     def _emitted(self, message: str | None, queued: int) -> str | None:
         """What is left to do for an event that is counted, and stored unless *message* says why not."""
-        if queued >= self._wake_at:
+        if queued >= self._wake_at or (self._in_memory and self._store.queued_bytes >= self._wake_at_bytes):
             self._wake()
         return self._settle_now(message) if self._ending else message
 
@@ -211,10 +222,11 @@ class Delivery:
         return _STORE_FAILED
 
     def _wake(self) -> None:
-        with self._lock:
-            self._wake_at = _NEVER
-            self._changed.notify_all()
-        self._ensure_threads()
+        # In this order: a signal handler may raise anywhere, and whoever tracks next must then wake the thread again.
+        if self._ensure_threads():
+            with self._lock:
+                self._changed.notify_all()
+                self._wake_at = self._wake_at_bytes = _NEVER
 
     # What a store does by itself: see `event_store.Listener`.
 
@@ -238,25 +250,29 @@ class Delivery:
 
         None does although they are there when a signal handler has interrupted the starting of the first one.
         """
-        with self._lock:
-            if self._threads:
-                return any(thread.ident is not None for thread in self._threads)
-            threads = self._threads = [
-                threading.Thread(target=_work, args=(self,), name="snowplow-emitter", daemon=True)
-                for _ in range(self._settings.threads)
-            ]
-        lifecycle.deliver_at_end_of_child()
-        for thread in threads:
-            try:
+        threads: list[threading.Thread] = []
+        try:
+            with self._lock:
+                if self._threads:
+                    return any(thread.ident is not None for thread in self._threads)
+                threads = self._threads = [
+                    threading.Thread(target=_work, args=(self,), name="snowplow-emitter", daemon=True)
+                    for _ in range(self._settings.threads)
+                ]
+            lifecycle.deliver_at_end_of_child()
+            for thread in threads:
                 thread.start()
-            except RuntimeError:
-                # None can start at interpreter shutdown: flush and close then work in the calling thread.
-                with self._lock:
+        except BaseException as error:
+            with self._lock:
+                if threads:
                     self._threads = [started for started in threads if started.ident is not None]
                     self._wake_at = 1
-                    if not self._threads and not self._exited:
-                        lifecycle.keep(self)
-                    return bool(self._threads)
+                if not isinstance(error, RuntimeError):  # the KeyboardInterrupt of a signal handler
+                    raise
+                # None can start at interpreter shutdown: flush and close then work in the calling thread.
+                if not self._threads and not self._exited:
+                    lifecycle.keep(self)
+                return bool(self._threads)
         return True
 
     def _own_threads(self) -> set[int]:
@@ -283,7 +299,7 @@ class Delivery:
         if sys.is_finalizing():
             return 0
         with self._claiming:  # no batch is between the store and our hands
-            forgotten = self._store.clear()
+            forgotten = self._ask_store(self._store.clear, 0)
             with self._lock:
                 self._counters.drop_queued(reason, forgotten)
                 in_hand = [batch for batch in self._in_hand if not batch.settled]
@@ -337,10 +353,14 @@ class Delivery:
 
     def _await_settled(self, target: int, deadline: float) -> None:
         if self._remaining(target) and not self._ensure_threads():
-            self._drain(target, deadline)
+            self._drain(target, self._no_later(deadline))
         with self._lock:
-            while self._unfinished(target) and (left := deadline - monotonic()) > 0:
-                self._changed.wait(left)
+            while self._unfinished(target) and (left := self._no_later(deadline) - monotonic()) > 0:
+                self._changed.wait(min(left, _LONGEST_S))
+
+    def _no_later(self, deadline: float) -> float:
+        """*deadline*, or that of the end if it comes first: nothing is sent after it."""
+        return deadline if self._deadline is None else min(deadline, self._deadline)
 
     def _unfinished(self, target: int) -> bool:
         """Whether anything before *target* is undecided, or its callback still runs."""
@@ -386,10 +406,14 @@ class Delivery:
             own = threading.get_ident() in self._own_threads()
             self._unattended = self._unattended or own
         if not own:
-            self._await_settled(target, deadline)
+            try:
+                self._await_settled(target, deadline)
+            except BaseException:  # Ctrl-C: the thread goes on to the deadline, and tells what it gives up
+                self._unattended = True
+                raise
             self._give_up("shutdown")
             self._join(deadline)
-            lifecycle.log_given_up(self._untold())
+            lifecycle.log_given_up(self.untold())
         return self._progress(before, target)
 
     def _expect_end(self, deadline: float) -> int:
@@ -401,32 +425,51 @@ class Delivery:
         """Wait for idle threads to be gone; one that is stuck in a request ends by itself, later."""
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(max(0.0, deadline - monotonic()))
+                thread.join(max(0.0, min(deadline - monotonic(), _LONGEST_S)))
         if not any(thread.is_alive() for thread in self._threads):
             self._let_go()
 
     def _let_go(self) -> None:
         lifecycle.unregister(self)
-        self._transport.close()
+        try:
+            self._transport.close()
+        except Exception as error:  # a transport must not raise; one that does has failed
+            log_error("%s in the closing of a transport at %s:%s", error)
 
     def begin_exit(self, deadline: float) -> None:
         with self._lock:
             self._expect_end(deadline)
 
-    def end_exit(self) -> int:
-        deadline = self._deadline
-        assert deadline is not None  # begin_exit came before
+    def end_exit(self) -> None:
         with self._lock:
             # What comes from now on, from other threads or from handlers that were registered with atexit before ours
             # and so run after it, is settled by the call that tracks it: see _settle_now.
             self._exited = self._ending = True
             target = self._counters.accepted
-        self._await_settled(target, deadline)
-        if self._remaining(target):
-            self._give_up("shutdown")
-        return self._untold()
+        self._settle_all(target)
 
-    def _untold(self) -> int:
+    def _settle_all(self, target: int) -> bool:
+        """Wait for what was queued before *target* and for what callbacks track meanwhile, then give up the rest.
+
+        Returns:
+            Whether nothing had to be given up.
+        """
+        assert self._deadline is not None  # begin_exit came before
+        settled = False
+        try:
+            while not settled:
+                self._await_settled(target, self._deadline)
+                if monotonic() >= self._deadline:
+                    break
+                with self._lock:
+                    settled, target = target >= self._tracked_within, max(target, self._tracked_within)
+        finally:  # also when Ctrl-C cuts the wait short
+            settled = not self._remaining(target)
+            if not settled:
+                self._give_up("shutdown")
+        return settled
+
+    def untold(self) -> int:
         """How many events were given up that no log line has told of: it is one line, whichever thread gave up what."""
         with self._lock:
             events = self._counters.dropped["shutdown"] - self._told
@@ -435,12 +478,13 @@ class Delivery:
 
     def _settle_now(self, message: str | None) -> str | None:
         """After the exit hook nobody waits for the queue any more, so an event is decided within the call."""
-        if message is None and self._exited and self._deadline is not None:
+        if message is None and self._exited:
             with self._lock:
                 target = self._hurry()
-            self._await_settled(target, self._deadline)
-            if self._remaining(target):
-                self._give_up("shutdown")
+                if threading.get_ident() in self._own_threads():  # a callback, whose end is waited for
+                    self._tracked_within = target
+                    return None
+            if not self._settle_all(target):
                 return None if self._store.durable else _ENDING
         return message
 
@@ -462,19 +506,38 @@ class Delivery:
 
     def _give_up(self, reason: Reason) -> None:
         """Drop what is still there, or leave it to the next process if the store outlives this one."""
-        left = (self._deadline or 0) + _PASSING_S - monotonic()
-        passed = self._claiming.acquire(timeout=max(0, min(left, _PASSING_S)))
+        until = min(self._deadline or 0, monotonic()) + _PASSING_S
+        passed = self._claiming.acquire(timeout=max(0, until - monotonic()))
         try:
-            batches = self._leave_or_take()
+            batches: list[Batch] = self._ask_store(self._leave_or_take, [])
         finally:
             if passed:
                 self._claiming.release()
-        given_up = [event for batch in batches for event in self._settle(batch, reason)]
+        given_up = []
         for batch in batches:
+            events = self._settle(batch, batch.revoked or reason)
+            given_up += [] if batch.revoked else events
             self._put_down(batch)
         if self._closed:
-            self._store.close()
+            self._await_acknowledged(until)
+            lost = self._ask_store(self._store.close, 0)  # what came after the last look
+            with self._lock:
+                self._counters.drop_queued(reason, lost)
         self._call_back_failure(given_up)
+
+    def _await_acknowledged(self, until: float) -> None:
+        """Wait for the store to forget what is settled, at most *until* then: it would send it again next time."""
+        with self._lock:
+            while any(batch.acknowledging for batch in self._in_hand) and (left := until - monotonic()) > 0:
+                self._changed.wait(left)
+
+    def _ask_store(self, question: Callable[[], T], otherwise: T) -> T:
+        """A store must not raise; one that does must not keep an end from coming."""
+        try:
+            return question()
+        except Exception as error:
+            self._teller.store_raised(error)
+            return otherwise
 
     def _leave_or_take(self) -> list[Batch]:
         """Put what is unsettled where the next process finds it; if there is no such place, return it."""
@@ -496,6 +559,8 @@ class Delivery:
 
     def run(self) -> None:
         """Claim, send and settle until closed and empty. Nothing that goes wrong ends it."""
+        with self._lock:
+            self._working += 1
         self._window_opened = monotonic()
         while True:
             try:
@@ -522,10 +587,12 @@ class Delivery:
                 elif waiting:
                     left = self._window_opened + self.flush_interval - monotonic()
                     if left <= 0 or waiting >= self._batch_size or self._in_a_hurry():
-                        self._wake_at = _NEVER
+                        self._wake_at = self._wake_at_bytes = _NEVER
                         return True
                     self._wake_at = self._batch_size
-                    self._changed.wait(left)
+                    in_hand = max(0, self._memory.held_bytes - self._store.queued_bytes)
+                    self._wake_at_bytes = self._full_bytes + in_hand
+                    self._changed.wait(min(left, _LONGEST_S))
                 elif self._closed and not self._counters.queued:
                     return False
                 else:
@@ -534,7 +601,7 @@ class Delivery:
                         return True
 
     def _in_a_hurry(self) -> bool:
-        full = self._store.queued_bytes >= self._settings.byte_limit
+        full = self._store.queued_bytes >= self._full_bytes
         return full or self._deadline is not None or self._counters.gone < self._flush_to
 
     def _await_first(self) -> None:
@@ -548,8 +615,9 @@ class Delivery:
         """How long to sleep while the store is empty. Lock held."""
         if self._counters.queued:
             # An event that is counted but not in the store yet is about to be put there; in a durable one, where that
-            # takes longer, others may as well have taken it, and the store has yet to tell.
-            return 0.02 if self._store.durable else 0.001
+            # takes longer, others may as well have taken it, and the store has yet to tell. Where the store is in
+            # trouble, it may be in a file that can't be read for now.
+            return 0.001 if self._in_memory else 0.5 if self._store.degraded else 0.02
         if self._closed and self._deadline is not None:
             return self._deadline - monotonic()
         return self._store.poll_s
@@ -679,14 +747,15 @@ class Delivery:
                     left = min(left, budget)
                 if left <= 0:
                     break
-                self._changed.wait(left)
+                self._changed.wait(min(left, _LONGEST_S))
 
     def _resume(self, batch: Batch) -> None:
         """Go on with what of a batch is still ours: while it waited, others may have taken it from a shared store."""
-        kept = self._store.resume(batch.claim)
+        claim = batch.claim
+        kept = self._store.resume(claim)
         with self._lock:
-            lost = len(batch) - len(kept.events)
-            if batch.settled or not lost:
+            lost = len(claim.events) - len(kept.events)
+            if batch.settled or not lost or batch.claim is not claim:  # another thread was faster
                 return
             batch.claim = kept
             self._counters.lose(lost)
@@ -704,7 +773,7 @@ class Delivery:
             if batch.settled:
                 return []
             # Counted in the step that decides: a close that ends now has no event in flight that nobody gives up.
-            batch.settled = True
+            batch.settled = batch.acknowledging = True
             events = list(batch.claim.events)
             if reason is None:
                 self._counters.deliver(len(events))
@@ -715,6 +784,7 @@ class Delivery:
         except Exception as error:  # whatever the store makes of it, the outcome is decided
             self._teller.store_raised(error)
         with self._lock:
+            batch.acknowledging = False
             self._changed.notify_all()
         return events
 
@@ -725,9 +795,14 @@ class Delivery:
         with self._lock:
             if batch.settled:
                 return
-            batch.settled = True
-            self._counters.unclaim(len(batch))
-        self._store.nack(batch.claim)
+            revoked = batch.revoked
+            if not revoked:
+                batch.settled = True
+                self._counters.unclaim(len(batch))
+        if revoked:
+            self._settle(batch, revoked)
+        else:
+            self._store.nack(batch.claim)
 
     def _hand_back(self, batch: Batch) -> None:
         """`_give_back` by the thread that has it: in the middle, its events are counted as queued, and nowhere."""
@@ -774,12 +849,12 @@ class Delivery:
     def _end_thread(self) -> None:
         """The last thread out closes the connections."""
         with self._lock:
-            me = threading.current_thread()
-            alive = [thread for thread in self._threads if thread is not me and thread.is_alive()]
-        if not alive and not self._drainers:  # what is in the hands of a calling thread is not ours to give up
+            self._working -= 1
+            last = self._working <= 0
+        if last and not self._drainers:  # what is in the hands of a calling thread is not ours to give up
             self._give_up("shutdown")
             if self._unattended:
-                lifecycle.log_given_up(self._untold())
+                lifecycle.log_given_up(self.untold())
             self._let_go()
 
 

@@ -34,8 +34,11 @@ class Ending(Protocol):
     def begin_exit(self, deadline: float) -> None:
         """Hurry: *deadline* (`time.monotonic`) is when the process wants to be gone. Returns at once."""
 
-    def end_exit(self) -> int:
-        """Wait for that, then give up the rest; returns how many events that was."""
+    def end_exit(self) -> None:
+        """Wait for that, then give up the rest."""
+
+    def untold(self) -> int:
+        """How many events were given up that no log line has told of yet."""
 
     def flush(self, timeout: float) -> Any:
         """Deliver what is there, for at most *timeout* seconds."""
@@ -91,8 +94,18 @@ def deliver_at_exit() -> None:
     emitters = _emitters()
     for emitter in emitters:
         emitter.begin_exit(start + emitter.shutdown_timeout)
-    log_given_up(sum(emitter.end_exit() for emitter in emitters))
+    trouble: list[BaseException] = []
+    for emitter in emitters:
+        try:
+            emitter.end_exit()
+        except BaseException as error:  # Ctrl-C, mostly: whoever presses it does not want to wait for the others
+            trouble.append(error)
+            for other in emitters:
+                other.begin_exit(monotonic())
+    log_given_up(sum(emitter.untold() for emitter in emitters))
     _kept.clear()
+    if trouble:
+        raise trouble[0]
 
 
 def log_given_up(events: int) -> None:
@@ -153,8 +166,9 @@ def _after_fork_in_parent() -> None:
 
 def after_fork_in_child() -> None:
     """Give the child its own locks, ids, queues and connections."""
-    global _pid
+    global _pid, _exit_began
     _pid = os.getpid()
+    _exit_began = None
     _held_now.clear()
     for function in _fork_calls:
         function()
@@ -219,6 +233,8 @@ def _handle(number: int, frame: FrameType | None, former: Any) -> None:
         deliver_at_exit()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+        if os.getpid() == 1:  # a container's first process, which the system spares what is the default for others
+            os._exit(128 + number)
         return
     _flush_all()
     if callable(former):

@@ -577,3 +577,162 @@ def test_a_close_while_the_store_forgets_events_finds_them_counted(answer: Resul
         store.may_forget.set()
     assert outcome
     assert (stats.delivered + stats.dropped["refused"], stats.in_flight) == (1, 0)
+
+
+# --- the end, and what is taken back on the way --------------------------------------------------------------------
+
+
+def test_what_was_taken_back_during_a_request_is_not_called_lost_at_the_end() -> None:
+    transport, lost = HeldTransport(), []
+    t = Tracker(
+        "ns", Emitter(transport=transport, flush_interval=0, on_failure=lambda sent, events: lost.append(events))
+    )
+    track(t, 1)
+    transport.wait_for_request()
+    t.disable()
+    t.close(0)
+    transport.answer_all(Result(503))
+    assert (t.stats().dropped["disabled"], t.stats().dropped["shutdown"], lost) == (1, 0, [])
+
+
+def test_what_is_taken_back_while_it_is_too_large_is_not_sent_in_halves() -> None:
+    transport = HeldTransport()
+    t = Tracker("ns", Emitter(transport=transport, flush_interval=60))
+    track(t, 4)
+    t.flush(0)
+    transport.wait_for_request()
+    t.disable()
+    transport.answer_all(Result(413))
+    wait_until(lambda: t.stats().in_flight == 0, WAIT_S)
+    assert (t.stats().dropped["disabled"], len(transport.offered)) == (4, 1)
+    t.close()
+
+
+class SlowToResume(MemoryEventStore):
+    """A store whose `resume`, in the main thread, ends when another thread has had events forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__(keep_times=True)
+        self.forgotten = threading.Event()
+
+    def ack(self, claim: Claim) -> None:
+        super().ack(claim)
+        if threading.current_thread() is not threading.main_thread():
+            self.forgotten.set()
+
+    def resume(self, claim: Claim) -> Claim:
+        if threading.current_thread() is threading.main_thread():
+            self.forgotten.wait(WAIT_S)
+        return claim
+
+
+def test_two_threads_that_resume_one_batch_while_some_of_it_expires_count_it_once() -> None:
+    store, transport = SlowToResume(), ScriptedTransport(Result(503, retry_after_s=60))
+    emitter = Emitter(transport=transport, event_store=store, flush_interval=60, max_event_age_s=0.3)
+    t = Tracker("ns", emitter)
+    old = time.monotonic()
+    track(t, 5)
+    wait_until(lambda: time.monotonic() > old + 0.2, WAIT_S)
+    track(t, 5)
+    t.flush(0)
+    wait_until(lambda: len(transport.offered) == 1, WAIT_S)
+    wait_until(lambda: time.monotonic() > old + 0.31, WAIT_S)
+    t.disable()
+    wait_until(lambda: t.stats().in_flight == 0, WAIT_S)
+    stats = t.stats()
+    assert adds_up(stats)
+    assert (stats.recovered, stats.dropped["expired"] + stats.dropped["disabled"]) == (0, 10)
+    assert (store.held_events, store.held_bytes) == (0, 0)
+    t.close()
+
+
+class SlowToPut(MemoryEventStore):
+    """A store that is closed while an event is on its way into it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.closing, self.stored = threading.Event(), threading.Event(), threading.Event()
+
+    def put(self, fragment: bytes) -> bool:
+        self.asked.set()
+        has_happened(self.closing, "the closing of the store")
+        taken = super().put(fragment)
+        self.stored.set()
+        return taken
+
+    def close(self) -> int:
+        self.closing.set()
+        has_happened(self.stored, "the event's being stored")
+        return super().close()
+
+
+def test_an_event_that_comes_after_the_last_look_into_the_store_is_counted_as_lost() -> None:
+    store = SlowToPut()
+    t = Tracker("ns", Emitter(transport=ScriptedTransport(), event_store=store, flush_interval=60))
+    tracking = threading.Thread(target=track, args=(t, 1))
+    tracking.start()
+    has_happened(store.asked, "the store's being asked to take the event")
+    t.close(0)
+    tracking.join(WAIT_S)
+    stats = t.stats()
+    assert (stats.tracked, stats.queued, stats.dropped["shutdown"]) == (1, 0, 1)
+
+
+class Broken(MemoryEventStore):
+    """A store of which one method always raises."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        setattr(self, method, self._raises)
+
+    def _raises(self, *arguments: Any, **named: Any) -> Any:
+        raise OSError("broken")
+
+
+@pytest.mark.parametrize("method", ["claim", "ack", "clear", "close"])
+def test_a_store_that_always_raises_reaches_no_caller(method: str, caplog: pytest.LogCaptureFixture) -> None:
+    t = Tracker("ns", Emitter(transport=ScriptedTransport(), event_store=Broken(method), flush_interval=0))
+    track(t, 1)
+    t.flush(0.05)
+    t.disable()
+    t.close(0.05)
+    assert adds_up(t.stats())
+    assert "OSError" in caplog.text
+
+
+def test_a_transport_whose_close_raises_ends_neither_close_nor_the_thread_in_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Unclosable(ScriptedTransport):
+        def close(self) -> None:
+            raise OSError("stuck")
+
+    with Tracker("ns", Emitter(transport=Unclosable(), flush_interval=0)) as t:
+        track(t, 1)
+    assert t.stats().delivered == 1
+    assert "OSError in the closing of a transport" in caplog.text
+
+
+def test_threads_that_end_together_give_up_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may see the other alive: a thread takes a moment to be gone after its last look round."""
+    ended, both_ended = threading.Semaphore(0), threading.Event()
+
+    def work(delivery: Any) -> None:
+        delivery.run()
+        ended.release()
+        both_ended.wait(WAIT_S)
+
+    monkeypatch.setattr("snowplow_tracker.delivery._work", work)
+    lost: list[int] = []
+    t = Tracker(
+        "ns",
+        Emitter(
+            transport=ScriptedTransport(*[Result(503)] * 1000), threads=2, batch_size=10, flush_interval=0,
+            max_retry_delay_seconds=0.3, shutdown_timeout=0.1, on_failure=lambda sent, events: lost.append(len(events)),
+        ),
+    )  # fmt: skip
+    track(t, 100)
+    del t
+    assert all(ended.acquire(timeout=WAIT_S) for _ in range(2))
+    both_ended.set()
+    assert sum(lost) == 100

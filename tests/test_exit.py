@@ -580,3 +580,68 @@ def test_a_thread_that_was_stopped_with_the_lock_in_hand_does_not_hold_up_the_en
     if will == "a last will":
         assert not finished.fact("taken")
         assert (finished.fact("delivered"), finished.fact("dropped")) == (250, 1)
+
+
+# --- callbacks and interruptions at the end ----------------------------------------------------------------------
+
+TRACKING_WHILE_IT_ENDS: Final = """
+        from snowplow_tracker import Tracker
+        followed = []
+        def follow_up(*arguments):
+            if not followed:
+                followed.append(t.track_struct_event("test", "follow up"))
+        class Following(logging.Handler):
+            def emit(self, record):
+                follow_up()
+        {where}
+        t = Tracker.hostname(URL, flush_interval=60{option})
+        track(t, 99)
+        last_words()
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "option", "answer", "collected"),
+    [
+        ("", ", on_success=follow_up", 200, 100),
+        ("", ", on_failure=follow_up", 400, 1),
+        ('logging.getLogger("snowplow_tracker").addHandler(Following())', "", 503, 100),
+    ],
+    ids=["on_success", "on_failure", "a logging handler"],
+)
+def test_an_event_that_the_emitter_thread_tracks_while_the_process_ends_is_delivered_with_the_rest(
+    where: str, option: str, answer: int, collected: int, collector: LocalCollector
+) -> None:
+    script = TRACKING_WHILE_IT_ENDS.format(where=where, option=option)
+    collector.fail(answer, times=1)
+    for _ in range(5):
+        if answer == 200:
+            collector.reset()
+        finished = run(script, collector.url)
+        if finished.exit_seconds < EXIT_S:
+            break
+        collector.reset()
+        collector.fail(answer, times=1)
+    assert finished.exit_seconds < EXIT_S
+    actions = [event["se_ac"] for event in collector.events]
+    assert (len(actions), actions.count("follow up")) == (collected, 1)
+
+
+def test_ctrl_c_while_the_exit_hook_waits_ends_the_wait_and_tells_what_was_lost() -> None:
+    script = """
+        from snowplow_tracker import Tracker
+        logging.basicConfig()
+        trackers = [Tracker.hostname(URL, flush_interval=0, shutdown_timeout=60) for _ in range(2)]
+        for t in trackers:
+            track(t, 300)
+        from snowplow_tracker import lifecycle
+        atexit.unregister(lifecycle.deliver_at_exit)
+        def end():
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            lifecycle.deliver_at_exit()
+        atexit.register(end)
+    """
+    with FaultyServer(black_hole) as server:
+        finished = run(script, server.url)
+    assert "KeyboardInterrupt" in finished.stderr
+    assert "600 events could not be delivered in time and are dropped (shutdown)" in finished.stderr

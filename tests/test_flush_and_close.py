@@ -30,7 +30,7 @@ from faults import (
 )
 from processes import run, starved_s, wait_until
 
-from snowplow_tracker import FlushResult, Tracker
+from snowplow_tracker import Emitter, FlushResult, Tracker
 from snowplow_tracker.testing import LocalCollector
 
 GRACE_S: Final = 0.5
@@ -614,3 +614,51 @@ def test_flush_does_not_log_what_it_leaves_queued(
         track(tracker, 10)
         tracker.flush(0.2)
         assert [record for record in caplog.records if record.name == "snowplow_tracker"] == []
+
+
+# --- several emitters, and time-outs without end -------------------------------------------------------------------
+
+
+def test_the_result_speaks_of_all_emitters() -> None:
+    with LocalCollector() as slow, LocalCollector() as quick:
+        slow.latency(0.2)
+        t = Tracker("ns", [Emitter(collector.url, flush_interval=60) for collector in (slow, quick)])
+        for _ in range(10):
+            t.track_struct_event("a", "b")
+        assert t.flush() == FlushResult(delivered=20, dropped=0, remaining=0)
+        quick.fail(400, times=1)
+        t.track_struct_event("a", "b")
+        assert t.close() == FlushResult(delivered=1, dropped=1, remaining=0)
+
+
+def test_an_emitter_of_the_users_that_raises_keeps_no_other_from_being_closed(
+    collector: LocalCollector, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Raising:
+        def input(self, payload: dict[str, str]) -> None:
+            """It takes everything."""
+
+        def flush(self) -> None:
+            raise OSError("secret")
+
+    t = Tracker("ns", [Raising(), Emitter(collector.url, flush_interval=60)])
+    t.track_struct_event("a", "b")
+    assert t.flush()
+    assert t.close()
+    assert not t.track_struct_event("a", "b"), "it is closed"
+    assert len(collector.events) == 1
+    assert "OSError in a flush" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("forever", [1e10, float("inf")])
+def test_a_time_out_may_be_longer_than_the_system_can_wait(
+    forever: float, collector: LocalCollector, make_tracker: Callable[..., Tracker], caplog: pytest.LogCaptureFixture
+) -> None:
+    t = make_tracker(collector.url, flush_interval=1e10)
+    t.track_struct_event("a", "b")
+    assert t.flush(forever)
+    t.track_struct_event("a", "b")
+    assert t.close(forever)
+    assert len(collector.events) == 2
+    assert caplog.records == []

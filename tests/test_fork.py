@@ -644,3 +644,22 @@ def test_uwsgi_workers_each_deliver_their_requests_without_fork_hooks(threads: s
     assert_each_worker_delivers_its_requests(
         script, "uwsgi socket 0 bound to TCP address ", "spawned uWSGI worker", collector
     )
+
+
+def test_a_child_of_a_process_whose_exit_hook_has_run_is_at_its_beginning(collector: LocalCollector) -> None:
+    script = """
+    from snowplow_tracker import lifecycle
+    t = Tracker.hostname(URL, shutdown_timeout=0.1)
+    track(t, 20, "parent")
+    lifecycle.deliver_at_exit()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(15)
+        for tracker in (t, Tracker.hostname(URL)):
+            track(tracker, 10, "child")
+            assert tracker.flush(10)
+        os._exit(0)
+    reap(pid)
+    """
+    forked(script, collector)
+    assert labels(collector) == {"parent": 20, "child": 20}

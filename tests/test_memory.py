@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from faults import refused_port
-from processes import run
+from processes import run, wait_until
 from servers import WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, has_happened, track
 
 from snowplow_tracker import Emitter, SelfDescribingJson, Tracker, ValidationError
@@ -248,3 +248,16 @@ def test_block_does_not_block_a_callback(callback: str) -> None:
     assert [bool(receipt) for receipt in receipts] == [True] * 5 + [False] * 10
     t.close()
     assert adds_up(t.stats())
+
+
+def test_large_events_do_not_wait_for_company_until_the_buffer_is_full() -> None:
+    transport = ScriptedTransport()
+    t = Tracker(
+        "ns", Emitter(transport=transport, flush_interval=3600, byte_limit=50_000, buffer_bytes=200_000),
+        encode_base64=False,
+    )  # fmt: skip
+    for _ in range(4):
+        track(t, 15, "x" * 4_000)
+        wait_until(lambda: t.stats().queued < 15, WAIT_S, "what fills a request to be sent")
+    assert t.stats().dropped["overflow"] == 0
+    t.close()

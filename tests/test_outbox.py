@@ -17,7 +17,7 @@ from typing import Any, Final
 import attrs
 import pytest
 from databases import opened
-from faults import refused_port
+from faults import FaultyServer, black_hole, refused_port
 from processes import Running, run, wait_until
 from servers import OK, WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, has_happened, track
 
@@ -198,6 +198,80 @@ def test_nothing_is_sent_once_the_budget_of_an_exit_is_spent(path: Path, write_t
         finished = run(script, url, str(path), str(write_through))
     assert finished.fact("requests") <= 1, "one may have been on its way"
     assert finished.fact("queued") == rows_in(path) == 300
+
+
+@BOTH
+@pytest.mark.parametrize("late", ["t.flush(60)", "t.close(60)"])
+def test_nothing_waits_for_what_is_not_sent_any_more(path: Path, write_through: bool, late: str) -> None:
+    """The next process sends it."""
+    script = f"""
+        def runs_after_ours():
+            left = bool({late})
+            say(left=left, queued=t.stats().queued)
+        atexit.register(runs_after_ours)
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        store = SQLiteEventStore(sys.argv[2], sys.argv[3] == "True")
+        t = Tracker.hostname(URL, event_store=store, shutdown_timeout=0.1)
+        track(t, 300)
+    """
+    with refused_port() as url:
+        finished = run(script, url, str(path), str(write_through), timeout=30)
+    assert (finished.fact("left"), finished.fact("queued"), rows_in(path)) == (False, 300, 300)
+
+
+@BOTH
+def test_ctrl_c_while_the_exit_hook_waits_loses_nothing(path: Path, write_through: bool) -> None:
+    script = """
+        from snowplow_tracker import SQLiteEventStore, Tracker, lifecycle
+        store = SQLiteEventStore(sys.argv[2], sys.argv[3] == "True")
+        t = Tracker.hostname(URL, event_store=store, flush_interval=0, shutdown_timeout=60)
+        track(t, 300)
+        atexit.unregister(lifecycle.deliver_at_exit)
+        def end():
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            lifecycle.deliver_at_exit()
+        atexit.register(end)
+    """
+    with FaultyServer(black_hole) as server:
+        finished = run(script, server.url, str(path), str(write_through))
+    assert "KeyboardInterrupt" in finished.stderr
+    assert rows_in(path) == 300
+
+
+@BOTH
+def test_what_was_taken_back_during_a_request_is_not_sent_by_the_next_process(path: Path, write_through: bool) -> None:
+    transport = HeldTransport()
+    store = SQLiteEventStore(path, write_through)
+    t = Tracker("ns", Emitter(transport=transport, event_store=store, flush_interval=0))
+    track(t, 1)
+    transport.wait_for_request()
+    track(t, 4)
+    t.disable()
+    t.close(0)
+    transport.answer_all(OUTAGE)
+    assert (t.stats().dropped["disabled"], t.stats().queued, rows_in(path)) == (5, 0, 0)
+
+
+class SlowToForget(SQLiteEventStore):
+    """Forgets settled events only after a moment."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked = threading.Event()
+
+    def ack(self, claim: Claim) -> None:
+        self.asked.set()
+        threading.Event().wait(0.05)
+        super().ack(claim)
+
+
+def test_an_end_waits_for_the_file_to_forget_what_is_delivered(path: Path) -> None:
+    store = SlowToForget(path)
+    t = Tracker("ns", Emitter(transport=ScriptedTransport(), event_store=store, flush_interval=0))
+    track(t, 1)
+    has_happened(store.asked, "the store's being asked to forget")
+    t.close(0)
+    assert (t.stats().delivered, rows_in(path)) == (1, 0)
 
 
 # --- spilling --------------------------------------------------------------------------------------------------

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -13,8 +16,9 @@ from typing import Final
 import pytest
 from faults import FaultyServer, black_hole
 from processes import Finished, Running, run
+from servers import WAIT_S
 
-from snowplow_tracker import SnowplowTrackerError, install_signal_handlers
+from snowplow_tracker import SnowplowTrackerError, Tracker, install_signal_handlers
 from snowplow_tracker.testing import LocalCollector
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that a process can catch")
@@ -430,3 +434,76 @@ def test_forked_children_of_a_program_with_handlers_deliver_their_own(collector:
     assert finished.fact("child_status") == signal.SIGTERM
     assert len([event for event in collector.events if event["se_la"] == "child"]) == 10
     assert len(ids(collector)) == len(collector.events) == 260
+
+
+def test_handlers_that_raise_inside_track_do_not_leave_the_emitter_thread_asleep(collector: LocalCollector) -> None:
+    """As Ctrl-C does at a prompt, or the alarm by which a job queue ends a job that takes too long."""
+    finished = run(
+        """
+        import random
+        from snowplow_tracker import Tracker
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+        signal.signal(signal.SIGALRM, interrupt)
+        t = Tracker.hostname(URL, flush_interval=0)
+        track(t, 1)
+
+        def is_idle(patience_s=10):
+            until = time.monotonic() + patience_s
+            while t.stats().queued and time.monotonic() < until:
+                time.sleep(0.001)
+            return not t.stats().queued
+
+        interrupted, until = 0, time.monotonic() + 3
+        while is_idle() and time.monotonic() < until:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00002, 0.00015))
+                while True:
+                    track(t, 1)
+                    time.sleep(0.0003)
+            except KeyboardInterrupt:
+                interrupted += 1
+            track(t, 1)
+        say(interrupted=interrupted, idle=is_idle())
+        """,
+        collector.url,
+        timeout=60,
+    )
+    assert finished.fact("interrupted") > 5
+    assert finished.fact("idle")
+
+
+def test_a_start_of_the_emitter_thread_that_was_interrupted_is_made_up_for(
+    collector: LocalCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(thread: threading.Thread) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    t = Tracker.hostname(collector.url, flush_interval=0)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        t.track_struct_event("a", "b")
+    t.track_struct_event("a", "b")
+    collector.wait_for(2, WAIT_S)
+    t.close()
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare to be the first process of a namespace")
+def test_the_first_process_of_a_container_ends_by_sigterm_too(collector: LocalCollector) -> None:
+    """The system spares process 1 what a signal does by default."""
+    script = """
+        import snowplow_tracker, os, signal, sys
+        t = snowplow_tracker.Tracker.hostname(sys.argv[1], flush_interval=60)
+        snowplow_tracker.install_signal_handlers()
+        t.track_struct_event("a", "b")
+        assert os.getpid() == 1
+        os.kill(1, signal.SIGTERM)
+    """
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", textwrap.dedent(script), collector.url]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    if "unshare" in ended.stderr:
+        pytest.skip(f"this machine lets nobody do that: {ended.stderr.strip()}")
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGTERM, "")
+    assert len(collector.events) == 1
