@@ -3,8 +3,10 @@
     python -m benchmarks.soak --seconds 120
 
 Threads track, processes fork, and a real local collector answers late, refuses, breaks off, falls silent and restarts.
-Each process keeps the ids that its `on_success` was given. At the end the ids that the collector holds must be exactly
-those, every process's `Stats` must add up to them, and the identity of `Stats` must have held at every sample.
+Each process keeps the ids that its `on_success` and its `on_failure` were given. At the end the ids that the collector
+holds must be exactly the delivered ones (and those of a request that it took and did not answer in time, if it refused
+the next attempt), every process's `Stats` must add up to them, and the identity of `Stats` must have held at every
+sample.
 
 Exits 0 if all of that is so, 1 if not.
 """
@@ -22,6 +24,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,10 +35,6 @@ from snowplow_tracker.testing import LocalCollector
 
 REQUEST_TIMEOUT_S: Final = 1.0
 RETRY_DELAY_S: Final = 0.5
-SETTLED_S: Final = 2 * (REQUEST_TIMEOUT_S + RETRY_DELAY_S)
-"""After a request was cut off, its batch has been sent again by then, and it is known that it arrived."""
-CUTTING: Final = ("too slow", "restarts")
-"""Moods in which a request may be taken without an answer."""
 CLOSE_S: Final = 60.0
 
 WORKERS: Final[tuple[dict[str, Any], ...]] = (
@@ -65,8 +64,8 @@ class Worker:
         self._ends_at = time.monotonic() + seconds
         self._samples = self._broken = 0
         self._tracker = Tracker.hostname(
-            url, on_success=self._note, flush_interval=0.05, request_timeout=REQUEST_TIMEOUT_S,
-            max_retry_delay_seconds=RETRY_DELAY_S, **options,
+            url, on_success=partial(self._note, "delivered"), on_failure=self._note_lost,
+            flush_interval=0.05, request_timeout=REQUEST_TIMEOUT_S, max_retry_delay_seconds=RETRY_DELAY_S, **options,
         )  # fmt: skip
 
     def run(self) -> None:
@@ -82,9 +81,12 @@ class Worker:
             thread.join()
         self._finish()
 
-    def _note(self, events: list[dict[str, str]]) -> None:
-        with (self._folder / f"{os.getpid()}.ids").open("a") as file:
+    def _note(self, outcome: str, events: list[dict[str, str]]) -> None:
+        with (self._folder / f"{os.getpid()}.{outcome}").open("a") as file:
             file.writelines(event["eid"] + "\n" for event in events)
+
+    def _note_lost(self, sent: int, events: list[dict[str, str]]) -> None:
+        self._note("lost", events)
 
     def _track(self) -> None:
         while time.monotonic() < self._ends_at:
@@ -132,7 +134,6 @@ class Moods:
     def __init__(self, collector: LocalCollector, seconds: float) -> None:
         self._collector = collector
         self._ends_at = time.monotonic() + seconds
-        self._cut_at = 0.0
         self.met: Counter[str] = Counter()
         moods: dict[str, Callable[[], None]] = {
             "well": collector.recover,
@@ -152,14 +153,10 @@ class Moods:
     def run(self) -> None:
         while time.monotonic() < self._ends_at:
             mood = random.choice(list(self._moods))
-            if mood[:3] in ("400", "413") and time.monotonic() < self._cut_at + SETTLED_S:
-                continue  # what was taken before the cut would be refused now: held, and rightly counted as dropped
             self._moods[mood]()
             self.met[mood] += 1
             time.sleep(random.uniform(0.1, 2.0))
             self._collector.recover()
-            if mood in CUTTING:
-                self._cut_at = time.monotonic()
 
     def _restart(self) -> None:
         self._collector.stop()
@@ -185,15 +182,19 @@ def soak(seconds: float, seed: int) -> bool:
         failed = sum(process.wait() != 0 for process in processes)
         held = Counter(event["eid"] for event in collector.events)
         refused = len(collector.bad)
-        delivered = [line for file in Path(folder).glob("*.ids") for line in file.read_text().split()]
+        delivered, lost = (
+            [line for file in Path(folder).glob(f"*.{outcome}") for line in file.read_text().split()]
+            for outcome in ("delivered", "lost")
+        )
         said = [json.loads(file.read_text()) for file in Path(folder).glob("*.json")]
-    return _report(held, refused, delivered, said, failed, moods.met)
+    return _report(held, refused, delivered, lost, said, failed, moods.met)
 
 
 def _report(
     held: Counter[str],
     refused: int,
     delivered: list[str],
+    lost: list[str],
     said: list[dict[str, Any]],
     failed: int,
     met: Counter[str],
@@ -206,7 +207,9 @@ def _report(
         "tracked = delivered + dropped": total["tracked"] == total["delivered"] + sum(dropped.values()),
         "nothing was left at the end": dropped["shutdown"] == 0,
         "on_success told of each delivered event once": len(delivered) == len(set(delivered)) == total["delivered"],
-        "the collector holds exactly what was delivered": set(held) == set(delivered),
+        "on_failure told of each once, and of no delivered one": len({*lost, *delivered}) == len(lost) + len(delivered),
+        "the collector holds all that was delivered": held.keys() >= set(delivered),
+        "and what else it holds was told to be lost": held.keys() <= {*delivered, *lost},
         "the collector found nothing wrong": refused == 0,
     }
     print(f"{len(said)} processes, {sum(one['samples'] for one in said)} samples of stats()")
@@ -214,6 +217,7 @@ def _report(
     print("dropped:", ", ".join(f"{reason} {count}" for reason, count in dropped.items() if count) or "none")
     print("the collector:", ", ".join(f"{mood} ({times})" for mood, times in met.most_common()))
     print(f"events that came twice, because the first answer was cut off: {sum(held.values()) - len(held)}")
+    print(f"events that were taken without an answer, and refused then: {len(held.keys() & set(lost))}")
     for check, true in checks.items():
         print(f"{'ok  ' if true else 'FAIL'} {check}")
     return all(checks.values())
