@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 from snowplow_tracker import lifecycle
@@ -23,6 +24,8 @@ from snowplow_tracker.outbox_shelves import OutboxShelves
 from snowplow_tracker.validators import check_flag, check_integer, check_number, invalid
 
 DEFAULT_FILE_BYTES: Final = 1024**3
+_LOCKED_S: Final = 0.3
+"""How long an end tries a file that others keep locked, in all, before it counts what is not in it as lost."""
 
 
 class SQLiteEventStore:
@@ -184,12 +187,14 @@ class SQLiteEventStore:
             self._queue.returned.put_back(self._queue.events_of(claim))
 
     def rest(self, claim: Claim) -> None:
+        locked = True
         with self._queue.lock, self._queue.file_work() as shelves:
             if shelves and claim.events:
                 if not self._settings.write_through:
                     claim.tokens = self._write_down(shelves, claim)
                 shelves.rows.unmark(self._queue.ids_in_hand(claim.tokens))
-        if not self._settings.write_through:
+            locked = False
+        if not self._settings.write_through and not locked:
             self._queue.move_memory()
         self._queue.tell()
 
@@ -265,14 +270,20 @@ class SQLiteEventStore:
         return forgotten
 
     def secure(self) -> None:
-        with self._queue.file_work(can_wait=False) as shelves:
-            if shelves:
-                self._queue.write_down(
-                    shelves, [event for event in self._queue.returned.events if event.event_id is None]
-                )
-        while self._queue.move_chunk() or self._drop_oldest_of_full_file():
+        patient_until = monotonic() + _LOCKED_S - self._settings.patience_s
+        while self._secure_some(can_wait=monotonic() < patient_until) or self._drop_oldest_of_full_file():
             pass
         self._queue.tell()
+
+    def _secure_some(self, *, can_wait: bool) -> bool:
+        """Write some of what is in memory only to the file; returns whether there may be more."""
+        queue, more = self._queue, True  # as it stays where the file turns out to be locked, or is put aside
+        with queue.file_work(can_wait=can_wait) as shelves:
+            more = shelves is not None
+            if shelves:
+                queue.write_down(shelves, [event for event in queue.returned.events if event.event_id is None])
+                more = queue.move_some(shelves)
+        return more
 
     def _drop_oldest_of_full_file(self) -> bool:
         """Make room in the file for what is in memory; returns whether there was anything to do."""

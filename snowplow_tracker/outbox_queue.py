@@ -201,20 +201,27 @@ class OutboxQueue:
 
     def move_memory(self) -> None:
         """Write what waits in memory to the file, some at a time; takes the lock."""
-        while self.move_chunk():
+        # Spilling, it is well where it is while the file is locked, and giving that up could lose it all at the end.
+        while self.move_chunk(can_wait=not self.settings.write_through):
             pass
 
-    def move_chunk(self) -> bool:
+    def move_chunk(self, *, can_wait: bool = False) -> bool:
         """Write some of what waits in memory to the file; takes the lock. Returns whether any was moved."""
         moved = False
-        with self.file_work(can_wait=False) as shelves:
-            if shelves and self.memory.pairs and not self.file_full:
-                clocks_apart = time() - monotonic()
-                chunk = list(itertools.islice(self.memory.pairs, CHUNK))
-                shelves.put_all([(int((stored_at + clocks_apart) * 1000), fragment) for fragment, stored_at in chunk])
-                self._has_grown(self.memory.forget(len(chunk)))
-                moved = True
+        with self.file_work(can_wait=can_wait) as shelves:
+            if shelves:
+                moved = self.move_some(shelves)
         return moved
+
+    def move_some(self, shelves: OutboxShelves) -> bool:
+        """The same, within `file_work`."""
+        if not self.memory.pairs or self.file_full:
+            return False
+        clocks_apart = time() - monotonic()
+        chunk = list(itertools.islice(self.memory.pairs, CHUNK))
+        shelves.put_all([(int((stored_at + clocks_apart) * 1000), fragment) for fragment, stored_at in chunk])
+        self._has_grown(self.memory.forget(len(chunk)))
+        return True
 
     # --- taking and settling ---------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -313,6 +314,47 @@ def test_memory_that_runs_short_is_moved_to_the_file_in_order(path: Path) -> Non
     assert emitter.flush(WAIT_S)
     assert [int(event["n"]) for events in transport.offered for event in events] == list(range(1000))
     emitter.close()
+
+
+def freed_at_second_attempt(store: SQLiteEventStore, path: Path) -> sqlite3.Connection:
+    """Lock the file until *store* tries to write to it for the second time."""
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    attempts = []
+
+    def notice(statement: str) -> None:
+        if statement == "BEGIN IMMEDIATE":
+            attempts.append(statement)
+            if len(attempts) == 2:
+                other.execute("ROLLBACK")
+
+    store._queue.shelves.rows.connection.set_trace_callback(notice)
+    return other
+
+
+def test_an_end_waits_for_a_file_that_is_locked_for_a_moment(path: Path) -> None:
+    store = SQLiteEventStore(path, write_through=False)
+    t = Tracker.hostname(NOBODY, event_store=store, flush_interval=3600)
+    track(t, 5)
+    other = freed_at_second_attempt(store, path)
+    t.close(0)
+    other.close()
+    assert (t.stats().queued, t.stats().dropped["shutdown"]) == (5, 0)
+    assert rows_in(path) == 5
+
+
+@BOTH
+def test_an_end_gives_up_on_a_file_that_stays_locked(path: Path, write_through: bool) -> None:
+    store = SQLiteEventStore(path, write_through)
+    t = Tracker.hostname(NOBODY, event_store=store, flush_interval=3600)
+    with opened(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        track(t, 3)
+        t.close(0)
+        assert (t.stats().queued, t.stats().dropped["shutdown"]) == (0, 3)
+        assert adds_up(t.stats())
+        other.execute("ROLLBACK")
+    assert rows_in(path) == 0
 
 
 class SlowToTakeBack(SQLiteEventStore):
