@@ -256,18 +256,17 @@ class SQLiteEventStore:
             in_memory: list[Waiting] = []
             queue.returned.take(lambda event: True, in_memory)
             queue.memory.take(lambda event: True, in_memory)
-            queue.forget([event.fragment for event in in_memory], [event.event_id for event in in_memory])
-            forgotten = len(in_memory)
             with queue.file_work() as shelves:
                 if shelves:
                     shelves.look()
-                    queue.account_for_missing()
-                    forgotten += shelves.waiting
-                    queue.held_events -= shelves.waiting
-                    queue.held_bytes -= shelves.waiting_bytes
-                    shelves.clear()
+            queue.account_for_missing()
+            # First it is out of reach; then it is deleted, now or, if the file can't be used, once it can.
+            in_file, size = queue.shelves.discard()
+            queue.held_events -= in_file
+            queue.held_bytes -= size
+            queue.forget([event.fragment for event in in_memory], [event.event_id for event in in_memory])
         queue.tell()
-        return forgotten
+        return len(in_memory) + in_file
 
     def secure(self) -> None:
         patient_until = monotonic() + _LOCKED_S - self._settings.patience_s

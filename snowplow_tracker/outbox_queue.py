@@ -290,13 +290,15 @@ class OutboxQueue:
         self.pay()
 
     def pay(self) -> None:
-        """Delete what is settled, if that could not be done at once."""
+        """Delete what is settled or discarded, if that could not be done at once."""
         with self.file_work() as shelves:
             if shelves and self.owed:
                 shelves.rows.remove(sorted(self.owed))
                 self.owed = []
                 if self.file_full:
                     self._check_size()
+            if shelves:
+                shelves.clear()
 
     def ids_in_hand(self, tokens: Sequence[int | None]) -> list[int]:
         """Those of a claim's events that are in the file, ascending."""

@@ -288,10 +288,11 @@ class OutboxRows:
     def clear(self, shelf: Shelf) -> None:
         """Delete what waits on a shelf."""
         with self.transaction():
-            gone = self._execute("DELETE FROM events WHERE id BETWEEN ? AND ?", (shelf.next_id, shelf.last_id)).rowcount
+            gone, size = self._sizes(shelf.next_id, shelf.last_id)
+            self._execute("DELETE FROM events WHERE id BETWEEN ? AND ?", (shelf.next_id, shelf.last_id))
             self._execute(
                 "UPDATE shelves SET settled = settled + ?, settled_bytes = settled_bytes + ? WHERE number = ?",
-                (gone, shelf.waiting_bytes, shelf.number),
+                (gone, size, shelf.number),
             )
         self.pages_written += 2 + gone // 2
 

@@ -30,6 +30,7 @@ class OutboxShelves:
         missing: How many events turned out to be somebody else's by now, and their bytes; whoever tells of it resets
             it.
         unreadable: Rows that are no events; they are gone already.
+        discarded: Shelves of which nothing is to be read any more, and the rest to be deleted.
     """
 
     def __init__(self, path: Path, *, patience_s: float, everything: bool = False) -> None:
@@ -44,6 +45,7 @@ class OutboxShelves:
         self._in_hand: Shelf | None = None
         self._shelves: list[Shelf] = []
         self._read: list[Shelf] = []
+        self.discarded: list[Shelf] = []
         self.waiting = 0
         self.waiting_bytes = 0
         self.missing = 0
@@ -95,7 +97,7 @@ class OutboxShelves:
         """After the file was put aside. No id that is still in somebody's hands may come again."""
         self.disconnect()
         self._own = self._in_hand = None
-        self._shelves, self._read = [], []
+        self._shelves, self._read, self.discarded = [], [], []
         self.waiting = self.waiting_bytes = 0
         self._after = random.SystemRandom().randrange(2**20)
 
@@ -232,15 +234,21 @@ class OutboxShelves:
             self.unreadable += len(rows)
             self.unreadable_bytes += sum(map(_size, rows))
 
-    def clear(self) -> None:
-        """Delete what nobody has read."""
-        for shelf in self._shelves:
-            self.rows.clear(shelf)
-            shelf.next_id = (
-                (shelf.number << outbox_file.SHELF_BITS) + shelf.place if shelf is self._own else shelf.last_id
-            )
-            shelf.waiting = shelf.waiting_bytes = 0
+    def discard(self) -> tuple[int, int]:
+        """Read nothing of what waits, ever; `clear` deletes it. Needs no file. Returns how many events, their bytes."""
+        discarded = self.waiting, self.waiting_bytes
+        self.discarded += self._shelves
+        self._shelves, self._own = [], None
         self.waiting = self.waiting_bytes = 0
+        return discarded
+
+    def clear(self) -> None:
+        """Delete what was discarded."""
+        while self.discarded:
+            shelf = self.discarded[-1]
+            if self.rows.taken_from(shelf, self.token) is not None:  # else it is another's by now
+                self.rows.clear(shelf)
+            self._read.append(self.discarded.pop())
 
     # --- others --------------------------------------------------------------------------------------------------
 

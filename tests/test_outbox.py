@@ -784,6 +784,33 @@ def test_a_locked_file_costs_a_moment_and_is_used_again(
     assert len(warnings) == 1
 
 
+@pytest.mark.parametrize("degraded", [False, True], ids=["locked", "degraded"])
+@BOTH
+def test_what_is_discarded_while_the_file_is_locked_is_never_sent(
+    path: Path, write_through: bool, degraded: bool
+) -> None:
+    transport = ScriptedTransport()
+    store = SQLiteEventStore(path, write_through)
+    emitter = Emitter(transport=transport, event_store=store, batch_size=500, flush_interval=3600)
+    for number in range(3):
+        assert emitter.emit(b'{"n":"%d"' % number) is None
+    store._queue.move_memory()
+    with opened(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        if degraded:
+            store._queue.degrade("of this test")
+        assert emitter.discard("disabled") == 3
+        assert emitter.stats().queued == 0
+        other.execute("ROLLBACK")
+    wait_until(lambda: emitter.stats().store_degraded == "" and rows_in(path) == 0, WAIT_S)
+    assert emitter.emit(b'{"n":"new"') is None
+    assert emitter.flush(WAIT_S)
+    assert transport.offered == [[{"n": "new"}]]
+    assert adds_up(emitter.stats())
+    assert store._queue.held_events == 0
+    emitter.close()
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="this system has no such permissions")
 def test_a_folder_that_is_read_only(tmp_path: Path, collector: LocalCollector) -> None:
     folder = tmp_path / "locked"
