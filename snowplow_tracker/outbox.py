@@ -7,7 +7,6 @@ to the file only when an attempt at delivery has failed, when memory runs short,
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -191,18 +190,20 @@ class SQLiteEventStore:
         with self._queue.lock, self._queue.file_work() as shelves:
             if shelves and claim.events:
                 if not self._settings.write_through:
-                    claim.tokens = self._write_down(shelves, claim)
+                    self._write_down(shelves, claim)
                 shelves.rows.unmark(self._queue.ids_in_hand(claim.tokens))
             locked = False
         if not self._settings.write_through and not locked:
             self._queue.move_memory()
         self._queue.tell()
 
-    def _write_down(self, shelves: OutboxShelves, claim: Claim) -> Sequence[int | None]:
-        """Have claimed events in the file, too; returns their ids."""
+    def _write_down(self, shelves: OutboxShelves, claim: Claim) -> None:
+        """Have claimed events in the file, too; the claim knows their ids, also when only a part could be written."""
         events = self._queue.events_of(claim)
-        self._queue.write_down(shelves, [event for event in events if event.event_id is None])
-        return [event.event_id for event in events]
+        try:
+            self._queue.write_down(shelves, [event for event in events if event.event_id is None])
+        finally:
+            claim.tokens = [event.event_id for event in events]
 
     def resume(self, claim: Claim) -> Claim:
         kept = claim
@@ -272,6 +273,9 @@ class SQLiteEventStore:
         patient_until = monotonic() + _LOCKED_S - self._settings.patience_s
         while self._secure_some(can_wait=monotonic() < patient_until) or self._drop_oldest_of_full_file():
             pass
+        if self._queue.degraded:  # what came to the file before is for the next start; only the rest is lost
+            with self._queue.lock:
+                self._queue.returned.leave_to_file()
         self._queue.tell()
 
     def _secure_some(self, *, can_wait: bool) -> bool:

@@ -73,6 +73,11 @@ class Returned:
         self.bytes += bytes_of(events)
         self.events.extendleft(reversed(events))
 
+    def leave_to_file(self) -> None:
+        """Forget those that the file has, too."""
+        self.events = deque(event for event in self.events if event.event_id is None)
+        self.bytes = bytes_of(self.events)
+
     def take(self, wants: Wants, taken: list[Waiting]) -> bool:
         """Move events from the front to *taken*; returns whether all are wanted."""
         while self.events:

@@ -316,6 +316,43 @@ def test_memory_that_runs_short_is_moved_to_the_file_in_order(path: Path) -> Non
     emitter.close()
 
 
+def has_room_for_some(store: SQLiteEventStore, pages: int) -> None:
+    """Let the file grow by so many pages, until it is opened again: a disk that is full in the middle of a write."""
+    connection = store._queue.shelves.rows.connection
+    (used,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {used + pages}").fetchone()
+
+
+def test_a_batch_that_came_to_the_file_in_part_is_not_left_there_once_it_is_delivered(path: Path) -> None:
+    store = SQLiteEventStore(path, write_through=False)
+    for number in range(400):
+        assert store.put(b'{"n":"%d","x":"%s"' % (number, b"x" * 250))
+    claim = store.claim(400, 10**6, 0)
+    assert claim is not None
+    has_room_for_some(store, 50)
+    store.rest(claim)
+    assert 0 < rows_in(path) < 400
+    assert "is full" in store.degraded
+    store.ack(claim)
+    store.tend()  # as the keeper does, from time to time
+    assert (store.degraded, rows_in(path)) == ("", 0)
+    store.close()
+
+
+def test_what_an_end_writes_only_in_part_is_lost_only_in_part(path: Path) -> None:
+    transport, store = HeldTransport(), SQLiteEventStore(path, write_through=False)
+    emitter = Emitter(transport=transport, event_store=store, batch_size=400, flush_interval=3600)
+    for number in range(400):
+        assert emitter.emit(b'{"n":"%d","x":"%s"' % (number, b"x" * 250)) is None
+    transport.wait_for_request()
+    has_room_for_some(store, 50)
+    emitter.close(0)
+    transport.answer()
+    stats = emitter.stats()
+    assert stats.queued + stats.dropped["shutdown"] == 400
+    assert 0 < rows_in(path) == stats.queued < 400
+
+
 def freed_at_second_attempt(store: SQLiteEventStore, path: Path) -> sqlite3.Connection:
     """Lock the file until *store* tries to write to it for the second time."""
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
