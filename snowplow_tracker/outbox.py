@@ -273,8 +273,9 @@ class SQLiteEventStore:
         patient_until = monotonic() + _LOCKED_S - self._settings.patience_s
         while self._secure_some(can_wait=monotonic() < patient_until) or self._drop_oldest_of_full_file():
             pass
-        if self._queue.degraded:  # what came to the file before is for the next start; only the rest is lost
-            with self._queue.lock:
+        with self._queue.lock:
+            self._queue.pay()  # the next start would send what is not deleted
+            if self._queue.degraded:  # what came to the file before is for that; only the rest is lost
                 self._queue.returned.leave_to_file()
         self._queue.tell()
 

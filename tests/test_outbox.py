@@ -353,6 +353,22 @@ def test_what_an_end_writes_only_in_part_is_lost_only_in_part(path: Path) -> Non
     assert 0 < rows_in(path) == stats.queued < 400
 
 
+@BOTH
+def test_what_was_delivered_while_the_file_was_locked_is_not_left_by_an_end(path: Path, write_through: bool) -> None:
+    store = SQLiteEventStore(path, write_through)
+    assert store.put(b'{"n":"1"')
+    claim = store.claim(1, 10**6, 0)
+    assert claim is not None
+    store.rest(claim)
+    with opened(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store.ack(claim)
+        other.execute("ROLLBACK")
+    assert rows_in(path) == 1
+    store.close()
+    assert rows_in(path) == 0
+
+
 def freed_at_second_attempt(store: SQLiteEventStore, path: Path) -> sqlite3.Connection:
     """Lock the file until *store* tries to write to it for the second time."""
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
