@@ -61,6 +61,7 @@ class OutboxRows:
         self._execute = connection.execute
         self.pages_written = 0
         """About how much was appended to the log since the last checkpoint."""
+        self._placing = False
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -76,8 +77,9 @@ class OutboxRows:
 
     @property
     def busy(self) -> bool:
-        """Whether this very thread was interrupted, by a signal handler, in the middle of a transaction."""
-        return bool(self.connection.in_transaction)
+        """Whether this very thread was interrupted, by a signal handler, in the middle of a transaction, or before it
+        had noted that the next event's place is taken."""
+        return self._placing or bool(self.connection.in_transaction)
 
     # --- shelves -------------------------------------------------------------------------------------------------
 
@@ -180,10 +182,14 @@ class OutboxRows:
     def put(self, shelf: Shelf, token: str, put_ms: int, fragment: bytes) -> bool:
         """Write one event at the end of one's own shelf, in a transaction of its own; False if the shelf is another's
         by now."""
-        event_id = (shelf.number << SHELF_BITS) + shelf.place
-        done = self._execute(_PUT, (event_id, put_ms, shelf.before, fragment, shelf.number, token)).rowcount == 1
-        if done:
-            self._put_done(shelf, fragment)
+        self._placing = True
+        try:
+            event_id = (shelf.number << SHELF_BITS) + shelf.place
+            done = self._execute(_PUT, (event_id, put_ms, shelf.before, fragment, shelf.number, token)).rowcount == 1
+            if done:
+                self._put_done(shelf, fragment)
+        finally:
+            self._placing = False
         return done
 
     def put_all(self, shelf: Shelf, token: str, events: Sequence[tuple[int, bytes]]) -> range | None:
@@ -192,6 +198,19 @@ class OutboxRows:
         Returns:
             Their ids, or None if the shelf is another's by now.
         """
+        with self._places():
+            return self._put_all(shelf, token, events)
+
+    @contextlib.contextmanager
+    def _places(self) -> Iterator[None]:
+        """While places are given out: whoever interrupts this would give out the same ones."""
+        self._placing = True
+        try:
+            yield
+        finally:
+            self._placing = False
+
+    def _put_all(self, shelf: Shelf, token: str, events: Sequence[tuple[int, bytes]]) -> range | None:
         first = (shelf.number << SHELF_BITS) + shelf.place
         rows, before = [], shelf.before
         for event_id, (put_ms, fragment) in enumerate(events, first):
@@ -307,6 +326,10 @@ class OutboxRows:
         Returns:
             What was moved, under its new ids.
         """
+        with self._places():
+            return self._move(number, shelf, token, most)
+
+    def _move(self, number: int, shelf: Shelf, token: str, most: int) -> list[Row]:
         with self.transaction():
             rows = self._movable(number, most)
             first, before = (shelf.number << SHELF_BITS) + shelf.place, shelf.before

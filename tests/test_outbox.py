@@ -181,6 +181,29 @@ def test_a_signal_handler_that_tracks_in_the_middle_of_a_call_loses_nothing(
     assert len({event["eid"] for event in collector.events}) == finished.fact("all")
 
 
+def interrupt_after(builtin: str, act: Callable[[], object]) -> None:
+    """Do something at the very moment when this thread has called a function of C, as a signal handler may."""
+
+    def notice(frame: object, event: str, argument: Any) -> None:
+        if event == "c_return" and argument.__name__ == builtin:
+            sys.setprofile(None)
+            act()
+
+    sys.setprofile(notice)
+
+
+def test_a_call_that_interrupts_another_one_does_not_take_its_place_in_the_file(path: Path) -> None:
+    store = SQLiteEventStore(path)
+    assert store.put(b'{"n":"0"')
+    interrupt_after("execute", lambda: store.put(b'{"n":"from the handler"'))
+    assert store.put(b'{"n":"1"')
+    assert sys.getprofile() is None
+    assert store.degraded == ""
+    store.tend()  # as the keeper does: what the handler tracked waits in memory until then
+    assert rows_in(path) == 3
+    store.close()
+
+
 @BOTH
 def test_nothing_is_sent_once_the_budget_of_an_exit_is_spent(path: Path, write_through: bool) -> None:
     """Other exit handlers may run for long after ours."""
