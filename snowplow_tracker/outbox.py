@@ -270,6 +270,7 @@ class SQLiteEventStore:
         return len(in_memory) + in_file
 
     def secure(self) -> None:
+        self._break_off_what_this_interrupts()
         patient_until = monotonic() + _LOCKED_S - self._settings.patience_s
         while self._secure_some(can_wait=monotonic() < patient_until) or self._drop_oldest_of_full_file():
             pass
@@ -278,6 +279,13 @@ class SQLiteEventStore:
             if self._queue.degraded:  # what came to the file before is for that; only the rest is lost
                 self._queue.returned.leave_to_file()
         self._queue.tell()
+
+    def _break_off_what_this_interrupts(self) -> None:
+        """A signal handler that ends the process may have come in the middle of a write, and never go back to it."""
+        queue = self._queue
+        with queue.lock:
+            if queue.shelves.busy and (queue.memory.pairs or queue.returned.events or queue.owed):
+                queue.shelves.break_off()
 
     def _secure_some(self, *, can_wait: bool) -> bool:
         """Write some of what is in memory only to the file; returns whether there may be more."""

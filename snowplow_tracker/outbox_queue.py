@@ -116,7 +116,7 @@ class OutboxQueue:
     def close(self) -> None:
         """Let go of everything."""
         self.closed = True
-        self.shelves.disconnect()
+        self.shelves.close()
         self.shelves.waiting = self.shelves.waiting_bytes = 0
         self.returned, self.memory = Returned(), Line()
 
@@ -322,7 +322,8 @@ class OutboxQueue:
 
     @contextlib.contextmanager
     def file_work(self, *, can_wait: bool = True) -> Iterator[OutboxShelves | None]:
-        """The file, to work with under the lock, which this takes, or None if it can't be used.
+        """The file, to work with under the lock, which this takes, or None if it can't be used, or is in use by a call
+        that this one has interrupted.
 
         Trouble with it ends in memory.
 
@@ -330,13 +331,14 @@ class OutboxQueue:
             can_wait: Whether a file that another process has locked is left for the next time.
         """
         with self.lock:
-            if self.degraded or self.closed:
+            if self.degraded or self.closed or self.shelves.busy:
                 yield None
                 return
             try:
                 yield self.shelves
             except TROUBLE as error:
-                if not (can_wait and outbox_file.is_locked(error)):
+                # Closed: by a signal handler, in the middle of this work.
+                if not (self.closed or (can_wait and outbox_file.is_locked(error))):
                     self._fail(error)
 
     def _fail(self, error: Exception) -> None:

@@ -53,6 +53,7 @@ class OutboxShelves:
         self.unreadable = 0
         self.unreadable_bytes = 0
         self._rows: OutboxRows | None = None
+        self._closed = False
 
     # --- the connection ------------------------------------------------------------------------------------------
 
@@ -64,6 +65,8 @@ class OutboxShelves:
             outbox_file.Unusable, outbox_file.Corrupt: The file can't be opened.
         """
         if self._rows is None:
+            if self._closed:  # by a signal handler, in the middle of a call that is about to write
+                raise outbox_file.Unusable("it is closed")
             self._rows = OutboxRows(outbox_file.connect(self._path, patience_s=self._patience_s))
         return self._rows
 
@@ -83,6 +86,24 @@ class OutboxShelves:
         if rows is not None:
             with contextlib.suppress(sqlite3.Error):
                 rows.connection.close()
+
+    def close(self) -> None:
+        """Never open the file again."""
+        self._closed = True
+        self.disconnect()
+
+    @property
+    def busy(self) -> bool:
+        """See `OutboxRows`."""
+        return self._rows is not None and self._rows.busy
+
+    def break_off(self) -> None:
+        """Undo what a call of this thread has begun, and make it fail when it goes on."""
+        if self._rows is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._rows.connection.rollback()  # closing does not, as long as that call holds a cursor
+        self.disconnect()
+        self._own = self._in_hand = None  # it may be about to note that a place there is taken
 
     def leave(self) -> None:
         """Let go of everything: it is for whoever comes next."""

@@ -433,6 +433,46 @@ def test_an_end_gives_up_on_a_file_that_stays_locked(path: Path, write_through: 
     assert rows_in(path) == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there, os.kill ends a process at once")
+@pytest.mark.parametrize("end", ["close", "exit"])
+def test_a_signal_in_the_middle_of_an_end_loses_nothing(path: Path, end: str) -> None:
+    finished = run(
+        """
+        import snowplow_tracker
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        store = SQLiteEventStore(sys.argv[2], write_through=False)
+        t = Tracker.hostname(URL, event_store=store, shutdown_timeout=0, flush_interval=3600, batch_size=5000)
+        track(t, 2000)
+        snowplow_tracker.install_signal_handlers()
+        written = []
+        def notice(frame, event, function):
+            if event == "c_return" and function.__name__ == "executemany":
+                written.append(function)
+                if len(written) == 5:
+                    os.kill(os.getpid(), signal.SIGTERM)
+        sys.setprofile(notice)
+        if sys.argv[3] == "close":
+            t.close()
+        """,
+        NOBODY, str(path), end, status=-signal.SIGTERM,
+    )  # fmt: skip
+    assert "dropped" not in finished.stderr
+    assert rows_in(path) == 2000
+
+
+def test_a_handler_that_closes_in_the_middle_of_a_close_loses_nothing(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SQLiteEventStore(path, write_through=False)
+    t = Tracker.hostname(NOBODY, event_store=store, flush_interval=3600, batch_size=5000)
+    track(t, 300)
+    interrupt_after("executemany", lambda: t.close(0))
+    t.close(0)
+    assert sys.getprofile() is None
+    assert (t.stats().queued, rows_in(path)) == (300, 300)
+    assert caplog.records == []
+
+
 class SlowToTakeBack(SQLiteEventStore):
     """Takes events back only when what else is in memory was moved to the file, or after a while."""
 
