@@ -18,7 +18,7 @@ from snowplow_tracker.outbox_chores import Chores
 from snowplow_tracker.outbox_keeper import Keeper
 from snowplow_tracker.outbox_line import Waiting, bytes_of, claim_of, without
 from snowplow_tracker.outbox_log import MOST_PAGES
-from snowplow_tracker.outbox_queue import OutboxQueue, OutboxSettings
+from snowplow_tracker.outbox_queue import PATIENCE_S, OutboxQueue, OutboxSettings
 from snowplow_tracker.outbox_shelves import OutboxShelves
 from snowplow_tracker.validators import check_flag, check_integer, check_number, invalid
 
@@ -271,7 +271,7 @@ class SQLiteEventStore:
 
     def secure(self) -> None:
         self._break_off_what_this_interrupts()
-        patient_until = monotonic() + _LOCKED_S - self._settings.patience_s
+        patient_until = monotonic() + _LOCKED_S - PATIENCE_S
         while self._secure_some(can_wait=monotonic() < patient_until) or self._drop_oldest_of_full_file():
             pass
         with self._queue.lock:

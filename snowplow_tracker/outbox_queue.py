@@ -36,13 +36,17 @@ _LARGEST_STEP_BYTES: Final = 64 * 1024
 _LEAST_FILE_BYTES: Final = 64 * outbox_file.PAGE_BYTES
 
 
+PATIENCE_S: Final = 0.05
+"""How long work on the file waits for another process's write, which takes a millisecond, or ten where it makes the log
+end. Not longer: it holds the lock that a tracking thread may be waiting for, and is tried again soon."""
+_LONGEST_PUT_S: Final = 1.0
+"""How long a call waits, written through: that other process may be short of processor time, and an event in memory is
+what a kill would lose."""
+
+
 @attrs.frozen
 class OutboxSettings:
-    """See `SQLiteEventStore`.
-
-    Attributes:
-        patience_s: How long a write waits for another process's.
-    """
+    """See `SQLiteEventStore`."""
 
     path: Path
     write_through: bool
@@ -51,12 +55,6 @@ class OutboxSettings:
     memory_events: int
     memory_bytes: int
     take_all: bool
-
-    @property
-    def patience_s(self) -> float:
-        # Another process's write takes a millisecond, or ten where it makes the log end, but that process may be short
-        # of processor time. Written through, an event in memory is what a kill would lose; else it is where it belongs.
-        return 1.0 if self.write_through else 0.05
 
 
 class OutboxQueue:
@@ -78,7 +76,7 @@ class OutboxQueue:
         self.settings = settings
         # Re-entrant: a __del__ or a signal handler may track while it is held.
         self.lock = threading.RLock()
-        self.shelves = OutboxShelves(settings.path, patience_s=settings.patience_s, everything=settings.take_all)
+        self.shelves = OutboxShelves(settings.path, patience_s=PATIENCE_S, everything=settings.take_all)
         self.memory = Line()
         self.returned = Returned()
         self.listener: Listener | None = None
@@ -174,12 +172,26 @@ class OutboxQueue:
                 return False
             self.shelves.put(fragment)
         except TROUBLE as error:
-            self._fail(error)
-            return False
+            if not (outbox_file.is_locked(error) and self.settings.write_through):
+                self._fail(error)
+                return False
+            if not self._put_in_locked_file(fragment):
+                return False
         self._has_grown(len(fragment))
         if rows.pages_written > PAGES_WORTH_A_CHECKPOINT:
             self.wants_keeper = True
         return True
+
+    def _put_in_locked_file(self, fragment: bytes) -> bool:
+        give_up_at = monotonic() + _LONGEST_PUT_S - 2 * PATIENCE_S
+        while True:
+            try:
+                self.shelves.put(fragment)
+                return True
+            except TROUBLE as error:
+                if not outbox_file.is_locked(error) or monotonic() > give_up_at:
+                    self._fail(error)
+                    return False
 
     def _has_grown(self, size: int) -> None:
         self._bytes_unchecked += size
@@ -201,8 +213,8 @@ class OutboxQueue:
 
     def move_memory(self) -> None:
         """Write what waits in memory to the file, some at a time; takes the lock."""
-        # Spilling, it is well where it is while the file is locked, and giving that up could lose it all at the end.
-        while self.move_chunk(can_wait=not self.settings.write_through):
+        # It can wait while the file is locked, and giving that up could lose it all at the end.
+        while self.move_chunk(can_wait=True):
             pass
 
     def move_chunk(self, *, can_wait: bool = False) -> bool:

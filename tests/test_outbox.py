@@ -399,13 +399,23 @@ def freed_at_second_attempt(store: SQLiteEventStore, path: Path) -> sqlite3.Conn
     attempts = []
 
     def notice(statement: str) -> None:
-        if statement == "BEGIN IMMEDIATE":
+        if statement.startswith(("BEGIN IMMEDIATE", "INSERT INTO events SELECT")):
             attempts.append(statement)
             if len(attempts) == 2:
                 other.execute("ROLLBACK")
 
     store._queue.shelves.rows.connection.set_trace_callback(notice)
     return other
+
+
+def test_a_call_waits_for_a_file_that_is_locked_for_a_moment(path: Path) -> None:
+    store = SQLiteEventStore(path)
+    assert store.put(b'{"n":"0"')
+    other = freed_at_second_attempt(store, path)
+    assert store.put(b'{"n":"1"')
+    other.close()
+    assert (store.degraded, rows_in(path)) == ("", 2)
+    store.close()
 
 
 def test_an_end_waits_for_a_file_that_is_locked_for_a_moment(path: Path) -> None:
