@@ -467,6 +467,8 @@ class Delivery:
             settled = not self._remaining(target)
             if not settled:
                 self._give_up("shutdown")
+            elif self._store.durable:  # where it could not be written at once, what is settled is still to be forgotten
+                self._ask_store(self._store.secure, None)
         return settled
 
     def untold(self) -> int:

@@ -392,6 +392,37 @@ def test_what_was_delivered_while_the_file_was_locked_is_not_left_by_an_end(path
     assert rows_in(path) == 0
 
 
+def test_what_was_delivered_while_the_file_was_locked_is_not_left_by_an_exit(path: Path) -> None:
+    script = """
+        import sqlite3
+        from snowplow_tracker import Emitter, SQLiteEventStore, Tracker
+        from snowplow_tracker.transport import Result
+
+        class Locking:
+            address, max_batch = "memory://", None
+            def send(self, events, remaining_s):
+                other.execute("BEGIN IMMEDIATE")
+                return Result(200)
+            def surely_takes(self): return None
+            def why_too_large(self, fragment): return None
+            def close(self): pass
+            def after_fork(self): pass
+
+        freed = threading.Event()
+        def free(events):
+            other.execute("ROLLBACK")
+            freed.set()
+
+        store = SQLiteEventStore(sys.argv[1])
+        other = sqlite3.connect(sys.argv[1], isolation_level=None, check_same_thread=False)
+        t = Tracker("ns", Emitter(transport=Locking(), event_store=store, flush_interval=0, on_success=free))
+        track(t, 1)
+        assert freed.wait(20)
+    """
+    run(script, str(path))
+    assert rows_in(path) == 0
+
+
 def freed_at_second_attempt(store: SQLiteEventStore, path: Path) -> sqlite3.Connection:
     """Lock the file until *store* tries to write to it for the second time."""
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
