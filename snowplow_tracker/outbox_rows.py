@@ -111,7 +111,8 @@ class OutboxRows:
         """Become the holder of a shelf whose holder is gone; None if another was faster, or there is nothing on it."""
         with self.transaction():
             found = self._execute(
-                "SELECT settled, settled_bytes FROM shelves WHERE number = ? AND token = ? AND seen_mono_ms = ?",
+                "SELECT settled, settled_bytes, read_to FROM shelves "
+                "WHERE number = ? AND token = ? AND seen_mono_ms = ?",
                 (number, former.token, former.seen_mono_ms),
             ).fetchone()
             if found is None:
@@ -123,13 +124,16 @@ class OutboxRows:
                 self._execute("DELETE FROM shelves WHERE number = ?", (number,))
                 return None
             place, before = last
-            shelf.waiting, shelf.waiting_bytes = place - found[0], before - found[1]
-            if shelf.waiting <= 0:  # somebody has meddled with the file; counting takes long only where there is much
-                shelf.waiting, shelf.waiting_bytes = self._sizes(shelf.next_id, shelf.last_id)
+            settled, settled_bytes, read_to = found
+            shelf.waiting, shelf.waiting_bytes = place - settled, before - settled_bytes
+            # What its holder had read may have been settled in any order, also behind the last event that is left,
+            # while that was in a request. Then it takes counting; but what was read and not settled is not much.
+            if shelf.next_id + place <= read_to or shelf.waiting <= 0:
+                shelf.waiting, shelf.waiting_bytes = self.count(shelf)
             self._execute(
-                f"UPDATE shelves SET ({_HOLDER}, attended, read_to, taken, taken_bytes) "
-                "= (?, ?, ?, ?, ?, ?, ?, 0, 0, 0) WHERE number = ?",
-                (*attrs.astuple(holder), attended, number),
+                f"UPDATE shelves SET ({_HOLDER}, attended, read_to, taken, taken_bytes, settled, settled_bytes) "
+                "= (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?) WHERE number = ?",
+                (*attrs.astuple(holder), attended, place - shelf.waiting, before - shelf.waiting_bytes, number),
             )
         return shelf
 
@@ -288,6 +292,10 @@ class OutboxRows:
                 self._count_as_taken(number, first, last)
             self._execute("DELETE FROM events WHERE id BETWEEN ? AND ?", (first, last))
         self.pages_written += 2 + len(ids) // 2
+
+    def count(self, shelf: Shelf) -> tuple[int, int]:
+        """How many events there are on a shelf from `Shelf.next_id` on, and their bytes, one by one."""
+        return self._sizes(shelf.next_id, shelf.last_id)
 
     def _sizes(self, first: int, last: int) -> tuple[int, int]:
         sizes: tuple[int, int] = self._execute(

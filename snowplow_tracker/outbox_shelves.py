@@ -205,7 +205,7 @@ class OutboxShelves:
         self.look()
         for shelf in list(self._shelves):
             ids: list[int] = []
-            ended = not shelf.waiting or self._read_shelf(shelf, offer, ids)
+            ended = self._read_shelf(shelf, offer, ids)
             if ids and for_request:
                 self.rows.read_up_to(shelf)
                 self.rows.mark(ids)
@@ -234,6 +234,8 @@ class OutboxShelves:
         rows, unreadable = self.rows.read(shelf), []
         ended = True
         for row in rows:
+            if shelf.waiting <= 0:
+                self._count_again(shelf)
             if shelf is not self._own and not _is_event(row):
                 unreadable.append(row)
             elif offer(row[2], row[1], row[0]):
@@ -248,6 +250,11 @@ class OutboxShelves:
             self.waiting_bytes -= _size(row)
         self._remove_unreadable(unreadable)
         return ended
+
+    def _count_again(self, shelf: Shelf) -> None:
+        """There is more than the numbers said: what is not counted would be left to the next start."""
+        events, size = self.rows.count(shelf)
+        self._miss(shelf, shelf.waiting - events, shelf.waiting_bytes - size)
 
     def _remove_unreadable(self, rows: Sequence[Row]) -> None:
         if rows:

@@ -70,6 +70,19 @@ def rows_in(path: Path) -> int:
     return int(count)
 
 
+def delivered_from(path: Path) -> list[int]:
+    """What a start that tracks nothing delivers, in batches of ten: each event's number."""
+    transport = ScriptedTransport()
+    emitter = Emitter(transport=transport, event_store=SQLiteEventStore(path), batch_size=10, flush_interval=0)
+    assert emitter.flush(WAIT_S)
+    stats = emitter.stats()
+    emitter.close()
+    numbers = [int(event["n"]) for events in transport.offered for event in events]
+    assert adds_up(stats)
+    assert stats.recovered == stats.delivered == len(numbers)
+    return numbers
+
+
 def close_all(*stores: EventStore) -> None:
     for store in stores:
         store.close()
@@ -136,6 +149,52 @@ def test_a_flush_covers_what_an_earlier_run_left(path: Path, collector: LocalCol
     with Tracker.hostname(collector.url, event_store=SQLiteEventStore(path, write_through), flush_interval=3600) as t:
         assert t.flush()
         assert len(collector.events) == t.stats().recovered == 1
+
+
+@pytest.mark.parametrize("end", ["store.close()", "os._exit(0)"], ids=["closed", "killed"])
+@pytest.mark.parametrize("newer", [10, 15, 40])
+def test_the_next_start_delivers_all_although_newer_events_had_been_delivered(path: Path, newer: int, end: str) -> None:
+    """As with several threads, of which some wait for another attempt."""
+    run(
+        f"""
+        from snowplow_tracker import SQLiteEventStore
+        store, newer = SQLiteEventStore(sys.argv[1]), int(sys.argv[2])
+        for number in range(20 + newer):
+            assert store.put(b'{{"n":"%d"' % number)
+        store.claim(10, 10**6, 0)
+        store.claim(10, 10**6, 0)
+        store.ack(store.claim(newer, 10**6, 0))
+        {end}
+        """,
+        str(path), str(newer),
+    )  # fmt: skip
+    assert rows_in(path) == 20
+    assert delivered_from(path) == list(range(20))
+    assert rows_in(path) == 0
+
+
+def test_what_is_taken_over_again_and_again_is_counted_right_each_time(path: Path) -> None:
+    left_behind(path, 30)
+    for in_a_request, delivered, left in ((5, 5, 25), (20, 5, 20), (14, 6, 14), (3, 4, 10), (1, 9, 1)):
+        store = SQLiteEventStore(path)
+        store.claim(in_a_request, 10**6, 0)
+        if (claim := store.claim(delivered, 10**6, 0)) is not None:
+            store.ack(claim)
+        store.close()
+        with opened(path) as connection:
+            found = connection.execute("SELECT count(*), sum(length(fragment)) FROM events").fetchone()
+        again = SQLiteEventStore(path)
+        assert (len(again), again.queued_bytes) == found
+        assert len(again) == left
+        again.close()
+
+
+def test_a_file_whose_numbers_are_wrong_is_read_to_its_end(path: Path) -> None:
+    left_behind(path, 20)
+    with opened(path) as connection:
+        connection.execute("UPDATE shelves SET settled = 10")
+    assert delivered_from(path) == list(range(20))
+    assert rows_in(path) == 0
 
 
 def test_an_event_tracked_after_the_exit_hook_is_in_the_file(path: Path, collector: LocalCollector) -> None:
