@@ -40,6 +40,7 @@ class Chores:
         """Everything that is due."""
         if self._queue.degraded and not self._queue.hopeless:
             self._recover()
+        self._queue.look_for_room()
         if self._queue.settings.write_through or self._queue.is_memory_short():
             self._queue.move_memory()
         with self._queue.lock:

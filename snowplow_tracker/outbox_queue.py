@@ -207,6 +207,11 @@ class OutboxQueue:
                 most = max(_LEAST_FILE_BYTES, self.settings.max_bytes - spare)
                 self.file_full = shelves.rows.bytes_used() > most
 
+    def look_for_room(self) -> None:
+        """Notice when a full file has room again: what others delete shows in nothing that is done here."""
+        if self.file_full:
+            self._check_size()
+
     def is_memory_short(self) -> bool:
         """Whether what waits in memory is worth moving to the file."""
         return len(self.memory.pairs) > self._worth_moving or self.memory.bytes > self._bytes_worth_moving

@@ -1178,6 +1178,27 @@ def test_a_full_file_drops_its_oldest_events_and_stays_in_its_bound(path: Path, 
     transport.answer_all(OK)
 
 
+@BOTH
+def test_a_full_file_is_used_again_once_another_process_has_emptied_it(path: Path, write_through: bool) -> None:
+    event = b'{"x":"%s"' % (b"x" * 500)
+    other = SQLiteEventStore(path, max_bytes=600_000)
+    idle = Emitter(transport=ScriptedTransport(), event_store=other, flush_interval=3600)  # it keeps what is put there
+    while other.put(event):
+        pass
+    transport = HeldTransport()
+    store = SQLiteEventStore(path, write_through, max_bytes=600_000, memory_events=20)
+    emitter = Emitter(transport=transport, event_store=store, batch_size=1, flush_interval=0)
+    wait_until(lambda: emitter.emit(event) is not None, WAIT_S)
+    while (claim := other.claim(100, 10**6, 0)) is not None:
+        other.ack(claim)
+    wait_until(lambda: emitter.emit(event) is None, WAIT_S)
+    transport.answer_all(OK)
+    assert emitter.flush(WAIT_S)
+    assert adds_up(emitter.stats())
+    emitter.close()
+    idle.close()
+
+
 def test_events_expire_while_they_wait_and_while_they_are_retried(path: Path) -> None:
     transport = ScriptedTransport(*[OUTAGE] * 1000)
     store = SQLiteEventStore(path, max_age_s=0.3)
