@@ -198,6 +198,7 @@ def install_signal_handlers(signals: Iterable[int] = (signal.SIGTERM, signal.SIG
 
     Each signal's handler flushes every emitter within its ``shutdown_timeout`` and then calls the handler that was
     there before; where that was the default action, the process is killed by the signal and its exit status says so.
+    Process 1, that of a container, which the system spares the default action, exits with 128 + the signal's number.
 
     Args:
         signals: Signal numbers.

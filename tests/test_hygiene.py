@@ -113,6 +113,30 @@ def test_a_program_that_configures_no_logging_sees_none() -> None:
     assert finished.stderr == ""
 
 
+def test_a_game_that_has_seeded_random_gets_its_numbers_through_an_outage(collector: LocalCollector) -> None:
+    collector.fail(503, times=3)
+    finished = run(
+        """
+        import random, tempfile
+        random.seed("the same dungeon")
+        before = random.getstate()
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        with tempfile.TemporaryDirectory() as folder:
+            store = SQLiteEventStore(os.path.join(folder, "outbox.db"), write_through=False)
+            for options in ({"event_store": store}, {}):
+                t = Tracker.hostname(URL, flush_interval=0, max_retry_delay_seconds=0.1, **options)
+                track(t, 10)
+                while not t.stats().delivered == 10:
+                    time.sleep(0.01)
+                t.close()
+        say(untouched=random.getstate() == before)
+        """,
+        collector.url,
+    )
+    assert len(collector.requests) > 2
+    assert finished.fact("untouched")
+
+
 # --- logs ------------------------------------------------------------------------------------------------------
 
 
