@@ -231,11 +231,13 @@ def install_signal_handlers(signals: Iterable[int] = (signal.SIGTERM, signal.SIG
 
 def _handle(number: int, frame: FrameType | None, former: Any) -> None:
     if former == signal.SIG_DFL:
-        deliver_at_exit()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-        if os.getpid() == 1:  # a container's first process, which the system spares what is the default for others
-            os._exit(128 + number)
+        try:
+            deliver_at_exit()
+        finally:  # also when Ctrl-C cuts that short
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            if os.getpid() == 1:  # a container's first process, which the system spares what is the default for others
+                os._exit(128 + number)
         return
     _flush_all()
     if callable(former):

@@ -490,6 +490,30 @@ def test_a_start_of_the_emitter_thread_that_was_interrupted_is_made_up_for(
     t.close()
 
 
+def test_ctrl_c_cuts_the_delivery_at_sigterm_short_and_not_the_end() -> None:
+    script = """
+        import snowplow_tracker
+        snowplow_tracker.install_signal_handlers([signal.SIGTERM])
+        t = snowplow_tracker.Tracker.hostname(URL, flush_interval=0, shutdown_timeout=60)
+        track(t, 10)
+
+        def signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not t.emitters[0]._delivery._exited:
+                time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=signals).start()
+        try:
+            threading.Event().wait(30)
+        finally:
+            say(survived=True)
+    """
+    with FaultyServer(black_hole) as server:
+        finished = run(script, server.url, status=-signal.SIGTERM)
+    assert finished.facts("survived") == []
+
+
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare to be the first process of a namespace")
 def test_the_first_process_of_a_container_ends_by_sigterm_too(collector: LocalCollector) -> None:
     """The system spares process 1 what a signal does by default."""
