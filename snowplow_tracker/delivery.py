@@ -222,11 +222,13 @@ class Delivery:
         return _STORE_FAILED
 
     def _wake(self) -> None:
-        # In this order: a signal handler may raise anywhere, and whoever tracks next must then wake the thread again.
-        if self._ensure_threads():
-            with self._lock:
-                self._changed.notify_all()
-                self._wake_at = self._wake_at_bytes = _NEVER
+        if not self._threads:
+            self._ensure_threads()
+            return
+        with self._lock:
+            # In this order: a signal handler may raise anywhere, and whoever tracks next must then wake them again.
+            self._changed.notify_all()
+            self._wake_at = self._wake_at_bytes = _NEVER
 
     # What a store does by itself: see `event_store.Listener`.
 

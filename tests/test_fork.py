@@ -449,6 +449,25 @@ def test_a_child_forked_without_hooks_that_tracks_nothing_ends_at_once(call: str
     assert labels(collector) == {"parent": 20}
 
 
+def test_forks_without_pythons_hooks_right_after_the_first_events(collector: LocalCollector) -> None:
+    """A thread that is waking up at that moment leaves the child with the interpreter's own lock half-way."""
+    script = f"""{WITHOUT_HOOKS}
+    for round in range(20):
+        t = Tracker.hostname(URL, flush_interval=60)
+        track(t, 20, "parent")
+        pid = fork()
+        if pid == 0:
+            signal.alarm(15)
+            track(t, 5, "child")
+            assert t.flush(10)
+            os._exit(0)
+        reap(pid)
+        t.close()
+    """
+    forked(script, collector, timeout=120.0)
+    assert labels(collector) == {"parent": 400, "child": 100}
+
+
 # --- multiprocessing -------------------------------------------------------------------------------------------
 
 MULTIPROCESSING: Final = """
