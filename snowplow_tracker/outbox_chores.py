@@ -45,6 +45,7 @@ class Chores:
             self._queue.move_memory()
         with self._queue.lock:
             self._queue.pay()
+        self._queue.look_at_log()
         if self._queue.shelves.pages_written > PAGES_WORTH_A_CHECKPOINT:
             self.shorten_log()
         now = monotonic()
@@ -136,5 +137,6 @@ class Chores:
                     self.checkpointer.finish(shelves.rows.connection)
                     shelves.rows.pages_written = 0
                     shelves.stay()  # a write: the log begins anew, and its header is synced here and not in a call
+                    self._queue.look_at_log()
         except TROUBLE:  # what is wrong shows at the next write
             self.checkpointer.close()

@@ -21,6 +21,8 @@ APPLICATION_ID: Final = 0x536E4F62  # "SnOb"
 VERSION: Final = 1
 PAGE_BYTES: Final = 2048
 """Every commit appends whole pages to the log: half of SQLite's default is 3.5 kB of log an event instead of 5.5."""
+LOG_BYTES: Final = 6000 * PAGE_BYTES
+"""To so much, 12 MB, the log is cut when it begins anew; SQLite would leave it at the most it ever was."""
 SHELF_BITS: Final = 40
 """An event's id is its shelf's number and, in so many bits below it, its place there."""
 
@@ -198,6 +200,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     # No fsync in a commit: a power cut may cost the last moments, never the file. Checkpoints are a thread's own work.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
     connection.execute("SELECT count(*) FROM shelves, claims").fetchone()
 
 

@@ -9,6 +9,7 @@ write begins the log anew.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -16,10 +17,22 @@ from typing import Final
 
 from snowplow_tracker import outbox_file
 
-PAGES_WORTH_A_CHECKPOINT: Final = 6000
+PAGES_WORTH_A_CHECKPOINT: Final = outbox_file.LOG_BYTES // outbox_file.PAGE_BYTES
 """12 MB of log, which is some 20 MB when the first pass ends with a writer flat out."""
-MOST_PAGES: Final = 13_000
-"""27 MB of log: here a tracking thread does the work itself, should the other thread be late or not there."""
+MOST_PAGES: Final = 11_000
+"""23 MB of log: here a tracking thread does the work itself, should the other thread be late or not there."""
+PAGES_BETWEEN_LOOKS: Final = 100
+"""So much one process appends to the log before it looks at what others have appended: 200 kB."""
+_FRAME_BYTES: Final = outbox_file.PAGE_BYTES + 24
+"""A page in the log (source: sqlite.org, "WAL-mode File Format")."""
+
+
+def pages_in_log(path: Path) -> int:
+    """How many pages the log of an outbox has room for: what it holds, if that is more than it is cut to."""
+    try:
+        return os.stat(f"{path}-wal").st_size // _FRAME_BYTES
+    except OSError:
+        return 0
 
 
 class Checkpointer:
@@ -54,6 +67,8 @@ class Checkpointer:
         if self._connection is None:
             self._connection = outbox_file.connect(self._path, create=False)
         _, pages, done = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages < 0:  # another process is at it: whoever writes much is to wait for a moment, too
+            return pages_in_log(self._path)
         return 0 if pages == done else int(pages)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ import attrs
 from snowplow_tracker import outbox_file
 from snowplow_tracker.event_store import TURNS_AT_CALLS, Claim, Listener
 from snowplow_tracker.outbox_line import Line, Returned, Waiting, Wants, bytes_of
-from snowplow_tracker.outbox_log import PAGES_WORTH_A_CHECKPOINT
+from snowplow_tracker.outbox_log import PAGES_BETWEEN_LOOKS, PAGES_WORTH_A_CHECKPOINT, pages_in_log
 from snowplow_tracker.outbox_shelves import OutboxShelves
 
 logger = logging.getLogger("snowplow_tracker")
@@ -93,6 +93,7 @@ class OutboxQueue:
         self.wants_keeper = False
         self.generation = 0
         self._bytes_unchecked = 0
+        self._next_look_at_log = PAGES_BETWEEN_LOOKS
         # Written through, what is in memory could not be written; otherwise, it is worth moving when room gets short.
         self._worth_moving = 0 if settings.write_through else settings.memory_events * 3 // 4
         self._bytes_worth_moving = 0 if settings.write_through else settings.memory_bytes * 3 // 4
@@ -178,8 +179,8 @@ class OutboxQueue:
             if not self._put_in_locked_file(fragment):
                 return False
         self._has_grown(len(fragment))
-        if rows.pages_written > PAGES_WORTH_A_CHECKPOINT:
-            self.wants_keeper = True
+        if rows.pages_written > self._next_look_at_log:
+            self.look_at_log()
         return True
 
     def _put_in_locked_file(self, fragment: bytes) -> bool:
@@ -192,6 +193,17 @@ class OutboxQueue:
                 if not outbox_file.is_locked(error) or monotonic() > give_up_at:
                     self._fail(error)
                     return False
+
+    def look_at_log(self) -> None:
+        """Notice when the log has become long: by one's own writing, which is counted, or by that of others."""
+        with self.file_work() as shelves:
+            if shelves and shelves.is_connected:
+                rows, in_log = shelves.rows, pages_in_log(self.settings.path)
+                if in_log > PAGES_WORTH_A_CHECKPOINT:  # else it may be as long as it was once
+                    rows.pages_written = max(rows.pages_written, in_log)
+                if rows.pages_written > PAGES_WORTH_A_CHECKPOINT:
+                    self.wants_keeper = True
+                self._next_look_at_log = rows.pages_written + PAGES_BETWEEN_LOOKS
 
     def _has_grown(self, size: int) -> None:
         self._bytes_unchecked += size

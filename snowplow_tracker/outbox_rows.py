@@ -60,7 +60,7 @@ class OutboxRows:
         self.connection = connection
         self._execute = connection.execute
         self.pages_written = 0
-        """About how much was appended to the log since the last checkpoint."""
+        """About how much was appended to the log since the last checkpoint; by others, too, once that was noticed."""
         self._placing = False
 
     @contextlib.contextmanager

@@ -1238,6 +1238,23 @@ def test_the_log_stays_under_32_megabytes(path: Path) -> None:
     emitter.close(0)
 
 
+def test_the_log_stays_under_32_megabytes_also_where_many_write_a_little(path: Path) -> None:
+    """None of them fills a log by itself."""
+    transport = HeldTransport()
+    emitters = [Emitter(transport=transport, event_store=SQLiteEventStore(path), flush_interval=3600) for _ in range(8)]
+    log = Path(f"{path}-wal")
+    event = b'{"x":"%s"' % (b"x" * 600)
+    largest = 0
+    for _ in range(20):
+        for emitter in emitters:
+            assert [emitter.emit(event) for _ in range(100)] == [None] * 100
+            largest = max(largest, log.stat().st_size)
+    assert 12 * 10**6 < largest < 32 * 10**6
+    transport.answer_all(OUTAGE)
+    for emitter in emitters:
+        emitter.close(0)
+
+
 def test_a_file_that_was_large_is_given_back(path: Path) -> None:
     store = SQLiteEventStore(path)
     for _ in range(40):
