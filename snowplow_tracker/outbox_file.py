@@ -125,6 +125,14 @@ def _renew_lock() -> None:
 lifecycle.call_after_fork(_renew_lock)
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file is at a path, whatever it is renamed to later; None if there is none."""
+    try:
+        return _identity(path)
+    except OSError:
+        return None
+
+
 def _identity(path: Path) -> tuple[int, int]:
     status = os.stat(path)
     return status.st_dev, status.st_ino
@@ -223,12 +231,21 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         raise
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a broken outbox and what lies beside it; returns its new name.
+def set_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
+    """Rename a broken outbox and what lies beside it.
+
+    Args:
+        path: Where it was.
+        broken: Its `identity`; None for whatever is there.
+
+    Returns:
+        Its new name; None if another process has renamed it already, and may have begun another file there.
 
     Raises:
         OSError: It can't be renamed.
     """
+    if broken not in (None, identity(path)):
+        return None
     stem = f"{path}.corrupt-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
     names = [stem, *(f"{stem}-{number}" for number in range(2, 100))]
     aside = Path(next(name for name in names if not os.path.exists(name)))

@@ -403,8 +403,9 @@ class OutboxQueue:
     def _begin_another_file(self, error: Exception) -> None:
         path = self.settings.path
         try:
-            aside = outbox_file.set_aside(path)
-            self.log(logging.WARNING, "the outbox %s is broken (%s); it is kept as %s", path, error, aside)
+            aside = outbox_file.set_aside(path, self.shelves.file)
+            kept = f"it is kept as {aside}" if aside else "another process has put it aside"
+            self.log(logging.WARNING, "the outbox %s is broken (%s); %s", path, error, kept)
             self.shelves.rows.shelves()
         except TROUBLE as trouble:
             self.degrade(f"it is broken ({error}) and cannot be replaced: {type(trouble).__name__}")

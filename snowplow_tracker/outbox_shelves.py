@@ -29,6 +29,7 @@ class OutboxShelves:
         attended: Whether an emitter works here, so that others leave our events alone.
         missing: How many events turned out to be somebody else's by now, and their bytes; whoever tells of it resets
             it.
+        file: Which file is open, or was at last, see `outbox_file.identity`.
         unreadable: Rows that are no events; they are gone already.
         discarded: Shelves of which nothing is to be read any more, and the rest to be deleted.
     """
@@ -52,6 +53,7 @@ class OutboxShelves:
         self.missing_bytes = 0
         self.unreadable = 0
         self.unreadable_bytes = 0
+        self.file: tuple[int, int] | None = None
         self._rows: OutboxRows | None = None
         self._closed = False
 
@@ -67,7 +69,9 @@ class OutboxShelves:
         if self._rows is None:
             if self._closed:  # by a signal handler, in the middle of a call that is about to write
                 raise outbox_file.Unusable("it is closed")
+            self.file = outbox_file.identity(self._path)  # before opening, at which a broken one may fail
             self._rows = OutboxRows(outbox_file.connect(self._path, patience_s=self._patience_s))
+            self.file = self.file or outbox_file.identity(self._path)
         return self._rows
 
     @property

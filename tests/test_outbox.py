@@ -940,6 +940,45 @@ def test_a_broken_outbox_is_renamed_and_kept(
     assert rows_in(path) == 0
 
 
+def test_processes_whose_outbox_breaks_go_on_in_one_new_file(path: Path) -> None:
+    """The one that notices later must not put aside what the other has begun."""
+    script = """
+        from snowplow_tracker import SQLiteEventStore, Tracker
+        store = SQLiteEventStore(sys.argv[1])
+        t = Tracker.hostname("http://127.0.0.1:9", event_store=store, flush_interval=3600, batch_size=100_000)
+        track(t, 300)
+        store._chores.shorten_log()  # so that it is in the file itself
+        say(ready=True)
+        while not os.path.exists(sys.argv[2]):
+            time.sleep(0.01)
+        while not t.stats().dropped["store"]:
+            track(t, 1)
+        track(t, 10)
+        say(went_on=True)
+        while not os.path.exists(sys.argv[3]):
+            time.sleep(0.01)
+        track(t, 10)
+        t.close(0)
+        say_stats(t)
+    """
+    end = path.parent / "end"
+    marks = [path.parent / "first", path.parent / "second"]
+    with Running(script, str(path), str(marks[0]), str(end)) as one:
+        one.wait_until_said("ready")
+        with Running(script, str(path), str(marks[1]), str(end)) as other:
+            other.wait_until_said("ready")
+            overwritten(path)
+            for process, mark in ((one, marks[0]), (other, marks[1])):
+                mark.touch()
+                process.wait_until_said("went_on")
+            end.touch()
+            finished = [one.wait(), other.wait()]
+    assert sum(each.fact("queued") for each in finished) == rows_in(path) > 40
+    assert [each.fact("store_degraded") for each in finished] == ["", ""]
+    names = [name for name in os.listdir(path.parent) if "corrupt" in name and not name.endswith(("-wal", "-shm"))]
+    assert len(names) == 1
+
+
 def test_an_outbox_that_breaks_while_it_is_read_costs_what_was_unread_and_counts_it(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
