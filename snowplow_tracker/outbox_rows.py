@@ -238,11 +238,12 @@ class OutboxRows:
         """The events of a shelf from `Shelf.next_id` on, read as far as is asked for."""
         return iter(self._execute(_READ, (shelf.next_id, shelf.last_id)))
 
-    def present(self, ids: Sequence[int]) -> set[int]:
-        """Which of these events are still there."""
+    def present(self, ids: Sequence[int], token: str) -> set[int]:
+        """Which of these events are still there, and on a shelf that is still its holder's."""
+        still = "SELECT id FROM events WHERE id = ? AND EXISTS (SELECT 1 FROM shelves WHERE number = ? AND token = ?)"
         found: set[int] = set()
         for event_id in ids:
-            found.update(*self._execute("SELECT id FROM events WHERE id = ?", (event_id,)).fetchall())
+            found.update(*self._execute(still, (event_id, event_id >> SHELF_BITS, token)).fetchall())
         return found
 
     def mark(self, ids: Iterable[int]) -> None:

@@ -222,13 +222,13 @@ class OutboxShelves:
         return True
 
     def regain(self, ids: Sequence[int], *, mark: bool) -> set[int]:
-        """Which of these events, in nobody's request meanwhile, are still there; within a transaction.
+        """Which of these events, in nobody's request meanwhile, are still there and ours; within a transaction.
 
         Args:
             ids: Of events that were read before.
             mark: Whether they go into a request again.
         """
-        there = self.rows.present(ids)
+        there = self.rows.present(ids, self.token)
         if mark:
             self.rows.mark(sorted(there))
         return there

@@ -848,6 +848,36 @@ def test_a_process_that_lost_its_lease_goes_on_beside_the_one_that_took_over(
             assert len(first[0]) == 10
 
 
+@pytest.mark.parametrize("given_back", [False, True], ids=["waiting for another attempt", "given back"])
+def test_what_was_taken_over_while_it_waited_to_be_sent_again_is_not_sent_by_both(path: Path, given_back: bool) -> None:
+    """The other has it in a request, so its rows are still there."""
+    late = SQLiteEventStore(path)
+    for number in range(10):
+        assert late.put(b'{"n":"%d"' % number)
+    claim = late.claim(10, 10**6, 0)
+    assert claim is not None
+    late.nack(claim) if given_back else late.rest(claim)
+    with opened(path) as connection:
+        connection.execute("UPDATE shelves SET seen_mono_ms = seen_mono_ms - 31000")
+    other = SQLiteEventStore(path)
+    theirs = other.claim(10, 10**6, 0)
+    assert theirs is not None
+    assert len(theirs.events) == 10
+    if given_back:
+        assert late.claim(10, 10**6, 0) is None
+    else:
+        assert list(late.resume(claim).events) == []
+    assert len(late) == 0
+    assert late.put(b'{"n":"new"')
+    mine = late.claim(10, 10**6, 0)
+    assert mine is not None
+    assert list(mine.events) == [b'{"n":"new"']
+    late.ack(mine)
+    other.ack(theirs)
+    close_all(late, other)
+    assert rows_in(path) == 0
+
+
 # --- files that can't be used ----------------------------------------------------------------------------------
 
 
