@@ -1394,10 +1394,12 @@ def test_the_accounting_holds_at_every_instant_while_events_come_and_go(path: Pa
         thread.start()
     for thread in workers:
         thread.join(60)
-    assert poor.flush(WAIT_S)
-    assert rich.flush(WAIT_S)
-    wait_until(lambda: poor.stats().delivered + rich.stats().delivered == 1200, WAIT_S)
-    stop.set()
+    try:
+        assert poor.flush(WAIT_S)
+        assert rich.flush(WAIT_S)
+        wait_until(lambda: poor.stats().delivered + rich.stats().delivered == 1200, WAIT_S)
+    finally:
+        stop.set()
     for thread in watchers:
         thread.join(10)
     assert wrong == []
