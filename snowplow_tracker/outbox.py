@@ -24,7 +24,8 @@ from snowplow_tracker.validators import check_flag, check_integer, check_number,
 
 DEFAULT_FILE_BYTES: Final = 1024**3
 _LOCKED_S: Final = 0.3
-"""How long an end tries a file that others keep locked, in all, before it counts what is not in it as lost."""
+"""How long a file that others keep locked is tried, in all, where much depends on it: at an end, which would count what
+is not in it as lost, and ahead of another attempt, which others may have made."""
 
 
 class SQLiteEventStore:
@@ -206,7 +207,15 @@ class SQLiteEventStore:
             claim.tokens = [event.event_id for event in events]
 
     def resume(self, claim: Claim) -> Claim:
-        kept = claim
+        patient_until = monotonic() + _LOCKED_S - PATIENCE_S
+        while (kept := self._regain(claim)) is None and monotonic() < patient_until:
+            pass
+        self._queue.tell()
+        return claim if kept is None else kept
+
+    def _regain(self, claim: Claim) -> Claim | None:
+        """What of a claim is still ours, or None while the file is locked: others may have taken some of it."""
+        kept, locked = claim, True
         with self._queue.lock:
             with self._queue.file_work() as shelves:
                 ids = self._queue.ids_in_hand(claim.tokens)
@@ -216,13 +225,15 @@ class SQLiteEventStore:
                     if lost:
                         kept = without(claim, lost)
                         self._queue.in_hand -= lost
+                locked = False
+            if locked:
+                return None
             size = sum(map(len, claim.events)) - sum(map(len, kept.events))
             lost_events = len(claim.events) - len(kept.events)
             self._queue.claimed_events -= lost_events
             self._queue.claimed_bytes -= size
             self._queue.held_events -= lost_events
             self._queue.held_bytes -= size
-        self._queue.tell()
         return kept
 
     # --- making room, ending -------------------------------------------------------------------------------------
