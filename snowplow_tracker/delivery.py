@@ -713,6 +713,7 @@ class Delivery:
             if batch.revoked:
                 return _REVOKED
             batch.sending = True
+        began = monotonic()
         try:
             result = self._transport.send(events, remaining)
         except Exception as error:  # a transport must not raise; one that does has failed
@@ -723,7 +724,7 @@ class Delivery:
             waiting = self._counters.queued + self._counters.in_flight
             given_up = batch.settled
         if not given_up:  # nobody waits for this answer any more, and close has said what was lost
-            self._teller.attempted(result, lost=self._worth_retrying(result), waiting=waiting)
+            self._teller.attempted(result, began=began, lost=self._worth_retrying(result), waiting=waiting)
         return result
 
     def _worth_retrying(self, result: Result) -> bool:

@@ -30,19 +30,23 @@ class Teller:
         self._address = address
         self._lock = threading.RLock()  # re-entrant for a signal handler that flushes
         self._lost_at: float | None = None
+        self._well_at = 0.0
         self._told: set[str] = set()
 
-    def attempted(self, result: Result, *, lost: bool, waiting: int) -> None:
+    def attempted(self, result: Result, *, began: float, lost: bool, waiting: int) -> None:
         """One warning when the collector is lost, one line when it is back; nothing per event or attempt.
 
         Args:
             result: What an attempt brought.
+            began: When it began (`time.monotonic`): a failure says nothing of the time after another one's success.
             lost: Whether that means an outage.
             waiting: How many events are queued or on their way.
         """
         with self._lock:
             since = self._lost_at
-            if lost == (since is not None):
+            if not lost:
+                self._well_at = monotonic()
+            if lost == (since is not None) or (lost and began < self._well_at):
                 return
             self._lost_at = monotonic() if lost else None
         if since is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,9 @@ from processes import run, wait_until
 from servers import WAIT_S, HeldTransport, at_first, event_ids, forward_proxy, track
 
 from snowplow_tracker import Emitter, SelfDescribingJson, Tracker
+from snowplow_tracker.telling import Teller
 from snowplow_tracker.testing import LocalCollector
+from snowplow_tracker.transport import Result
 
 SECRET = "k3ks-in-the-event"
 
@@ -184,6 +187,18 @@ def test_several_threads_warn_of_one_outage_once(collector: LocalCollector, capl
         collector.recover()
         assert t.flush(WAIT_S)
     assert [record.levelname for record in ours(caplog)] == ["WARNING", "INFO"]
+
+
+def test_an_answer_to_what_was_sent_before_the_collector_was_back_is_no_new_outage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "snowplow_tracker")
+    teller, began = Teller("http://collector"), time.monotonic()
+    for status_code in (503, 200, 503):
+        teller.attempted(Result(status_code), began=began, lost=status_code == 503, waiting=1)
+    assert [record.levelname for record in ours(caplog)] == ["WARNING", "INFO"]
+    teller.attempted(Result(503), began=time.monotonic(), lost=True, waiting=1)
+    assert [record.levelname for record in ours(caplog)] == ["WARNING", "INFO", "WARNING"]
 
 
 def test_nothing_is_logged_while_all_is_well(collector: LocalCollector, caplog: pytest.LogCaptureFixture) -> None:
