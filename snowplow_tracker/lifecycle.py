@@ -94,18 +94,25 @@ def deliver_at_exit() -> None:
     emitters = _emitters()
     for emitter in emitters:
         emitter.begin_exit(start + emitter.shutdown_timeout)
-    trouble: list[BaseException] = []
+    trouble = _end_each(emitters)
+    if trouble:  # it may have cut short the giving up
+        _end_each(emitters)
+    log_given_up(sum(emitter.untold() for emitter in emitters))
+    _kept.clear()
+    if trouble:
+        raise trouble
+
+
+def _end_each(emitters: list[Ending]) -> BaseException | None:
+    trouble: BaseException | None = None
     for emitter in emitters:
         try:
             emitter.end_exit()
         except BaseException as error:  # Ctrl-C, mostly: whoever presses it does not want to wait for the others
-            trouble.append(error)
+            trouble = trouble or error
             for other in emitters:
                 other.begin_exit(monotonic())
-    log_given_up(sum(emitter.untold() for emitter in emitters))
-    _kept.clear()
-    if trouble:
-        raise trouble[0]
+    return trouble
 
 
 def log_given_up(events: int) -> None:

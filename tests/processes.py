@@ -58,6 +58,25 @@ def starved_s():
         return 0.0
 
 
+def ctrl_c_when(happened):
+    # Again, if it comes in the moment before a wait begins, where Python does not notice it until the wait is over.
+    came = threading.Event()
+
+    def handle(*_):
+        came.set()
+        raise KeyboardInterrupt
+
+    def press():
+        while not happened():
+            time.sleep(0.001)
+        while not came.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
+            came.wait(0.5)
+
+    signal.signal(signal.SIGINT, handle)
+    threading.Thread(target=press, daemon=True).start()
+
+
 def last_words():
     say(last_statement_at=time.time(), starved_s=starved_s())
 

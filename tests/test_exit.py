@@ -634,12 +634,7 @@ def test_ctrl_c_while_the_exit_hook_waits_ends_the_wait_and_tells_what_was_lost(
         trackers = [Tracker.hostname(URL, flush_interval=0, shutdown_timeout=60) for _ in range(2)]
         for t in trackers:
             track(t, 300)
-        from snowplow_tracker import lifecycle
-        atexit.unregister(lifecycle.deliver_at_exit)
-        def end():
-            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-            lifecycle.deliver_at_exit()
-        atexit.register(end)
+        ctrl_c_when(lambda: trackers[0].emitters[0]._delivery._exited)
     """
     with FaultyServer(black_hole) as server:
         finished = run(script, server.url)

@@ -305,15 +305,11 @@ def test_nothing_waits_for_what_is_not_sent_any_more(path: Path, write_through: 
 @BOTH
 def test_ctrl_c_while_the_exit_hook_waits_loses_nothing(path: Path, write_through: bool) -> None:
     script = """
-        from snowplow_tracker import SQLiteEventStore, Tracker, lifecycle
+        from snowplow_tracker import SQLiteEventStore, Tracker
         store = SQLiteEventStore(sys.argv[2], sys.argv[3] == "True")
         t = Tracker.hostname(URL, event_store=store, flush_interval=0, shutdown_timeout=60)
         track(t, 300)
-        atexit.unregister(lifecycle.deliver_at_exit)
-        def end():
-            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-            lifecycle.deliver_at_exit()
-        atexit.register(end)
+        ctrl_c_when(lambda: t.emitters[0]._delivery._exited)
     """
     with FaultyServer(black_hole) as server:
         finished = run(script, server.url, str(path), str(write_through))

@@ -496,15 +496,9 @@ def test_ctrl_c_cuts_the_delivery_at_sigterm_short_and_not_the_end() -> None:
         snowplow_tracker.install_signal_handlers([signal.SIGTERM])
         t = snowplow_tracker.Tracker.hostname(URL, flush_interval=0, shutdown_timeout=60)
         track(t, 10)
-
-        def signals():
-            os.kill(os.getpid(), signal.SIGTERM)
-            while not t.emitters[0]._delivery._exited:
-                time.sleep(0.001)
-            os.kill(os.getpid(), signal.SIGINT)
-
-        threading.Thread(target=signals).start()
+        ctrl_c_when(lambda: t.emitters[0]._delivery._exited)
         try:
+            os.kill(os.getpid(), signal.SIGTERM)
             threading.Event().wait(30)
         finally:
             say(survived=True)
