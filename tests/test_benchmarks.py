@@ -177,4 +177,4 @@ def test_a_short_soak_ends_with_every_id_where_the_statistics_say_it_is() -> Non
         command, cwd=REPOSITORY, env=processes.environment(), capture_output=True, text=True, timeout=120
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout.count("\nok ") == 7
+    assert ended.stdout.count("\nok ") == 9
