@@ -164,7 +164,8 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     def worker_moves(self) -> None:
         """If it is idle and there is a reason to, it claims the next batch and sends it."""
-        if not self.sending and self.queue and (len(self.queue) >= BATCH or self.gone < self.flush_to):
+        full = len(self.queue) >= BATCH or sum(size for _, size in self.queue) >= MAX_BYTES // 2
+        if not self.sending and self.queue and (full or self.gone < self.flush_to):
             self.sending = [self.queue[:BATCH]]
             del self.queue[:BATCH]
             self.gone += len(self.sending[0])
