@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -358,7 +359,11 @@ class Delivery:
             self._drain(target, self._no_later(deadline))
         with self._lock:
             while self._unfinished(target) and (left := self._no_later(deadline) - monotonic()) > 0:
-                self._changed.wait(min(left, _LONGEST_S))
+                self._wait(left)
+
+    def _wait(self, seconds: float) -> None:
+        """Until something changes, or a while is over, at most *seconds*. Lock held."""
+        self._changed.wait(min(seconds, _LONGEST_S))
 
     def _no_later(self, deadline: float) -> float:
         """*deadline*, or that of the end if it comes first: nothing is sent after it."""
@@ -420,7 +425,7 @@ class Delivery:
 
     def _expect_end(self, deadline: float) -> int:
         """Lock held."""
-        self._deadline = min(deadline, self._deadline or deadline)
+        self._deadline = self._no_later(deadline)
         return self._hurry()
 
     def _join(self, deadline: float) -> None:
@@ -517,10 +522,11 @@ class Delivery:
         finally:
             if passed:
                 self._claiming.release()
-        given_up = []
+        given_up: list[bytes] = []
         for batch in batches:
             events = self._settle(batch, batch.revoked or reason)
-            given_up += [] if batch.revoked else events
+            if not batch.revoked:
+                given_up += events
             self._put_down(batch)
         if self._closed:
             self._await_acknowledged(until)
@@ -536,7 +542,7 @@ class Delivery:
                 self._changed.wait(left)
 
     def _ask_store(self, question: Callable[[], T], otherwise: T) -> T:
-        """A store must not raise; one that does must not keep an end from coming."""
+        """A store must not raise; one that does must not keep an outcome or an end from coming."""
         try:
             return question()
         except Exception as error:
@@ -596,7 +602,7 @@ class Delivery:
                     self._wake_at = self._batch_size
                     in_hand = max(0, self._memory.held_bytes - self._store.queued_bytes)
                     self._wake_at_bytes = self._full_bytes + in_hand
-                    self._changed.wait(min(left, _LONGEST_S))
+                    self._wait(left)
                 elif self._closed and not self._counters.queued:
                     return False
                 else:
@@ -752,7 +758,7 @@ class Delivery:
                     left = min(left, budget)
                 if left <= 0:
                     break
-                self._changed.wait(min(left, _LONGEST_S))
+                self._wait(left)
 
     def _resume(self, batch: Batch) -> None:
         """Go on with what of a batch is still ours: while it waited, others may have taken it from a shared store."""
@@ -784,10 +790,7 @@ class Delivery:
                 self._counters.deliver(len(events))
             else:
                 self._counters.drop(reason, len(events))
-        try:
-            self._store.ack(batch.claim)
-        except Exception as error:  # whatever the store makes of it, the outcome is decided
-            self._teller.store_raised(error)
+        self._ask_store(partial(self._store.ack, batch.claim), None)  # whatever it makes of it: the outcome is decided
         with self._lock:
             batch.acknowledging = False
             self._changed.notify_all()

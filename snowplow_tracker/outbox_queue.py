@@ -173,26 +173,24 @@ class OutboxQueue:
                 return False
             self.shelves.put(fragment)
         except TROUBLE as error:
-            if not (outbox_file.is_locked(error) and self.settings.write_through):
-                self._fail(error)
-                return False
-            if not self._put_in_locked_file(fragment):
+            if not self._put_after(error, fragment):
                 return False
         self._has_grown(len(fragment))
         if rows.pages_written > self._next_look_at_log:
             self.look_at_log()
         return True
 
-    def _put_in_locked_file(self, fragment: bytes) -> bool:
+    def _put_after(self, error: Exception, fragment: bytes) -> bool:
+        """Try again, written through, as long as the trouble is that others have locked the file."""
         give_up_at = monotonic() + _LONGEST_PUT_S - 2 * PATIENCE_S
-        while True:
+        while self.settings.write_through and outbox_file.is_locked(error) and monotonic() <= give_up_at:
             try:
                 self.shelves.put(fragment)
                 return True
-            except TROUBLE as error:
-                if not outbox_file.is_locked(error) or monotonic() > give_up_at:
-                    self._fail(error)
-                    return False
+            except TROUBLE as again:
+                error = again
+        self._fail(error)
+        return False
 
     def look_at_log(self) -> None:
         """Notice when the log has become long: by one's own writing, which is counted, or by that of others."""

@@ -316,7 +316,7 @@ class OutboxRows:
     def clear(self, shelf: Shelf) -> None:
         """Delete what waits on a shelf."""
         with self.transaction():
-            gone, size = self._sizes(shelf.next_id, shelf.last_id)
+            gone, size = self.count(shelf)
             self._execute("DELETE FROM events WHERE id BETWEEN ? AND ?", (shelf.next_id, shelf.last_id))
             self._execute(
                 "UPDATE shelves SET settled = settled + ?, settled_bytes = settled_bytes + ? WHERE number = ?",
