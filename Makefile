@@ -8,6 +8,9 @@ VERSIONS := 3.10 3.11 3.12 3.13
 
 RUNS := 20
 
+# The tests start a thousand processes that import the package: without bytecode each of them compiles it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test test-again test-all test-once test-lowest lint format bench bench-quick soak docs docs-serve dist dist-check audit clean
 
 help:
@@ -132,3 +135,4 @@ soak: $(READY)
 
 clean:
 	rm -rf $(VENV) .venvs build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -72,7 +72,7 @@ def test_the_same_seed_plays_the_same_game() -> None:
 
 
 def test_a_game_can_be_played_for_a_long_time() -> None:
-    game, _ = played(60)
+    game, _ = played(30)
     assert game.sector > 5
     assert len(game.shots) + len(game.crystals) < 5000
 
