@@ -16,6 +16,9 @@ EXPIRED_PEM: Final = CERTIFICATES / "expired.pem"
 VALID_PEM: Final = CERTIFICATES / "valid.pem"
 """The same until 2113: trusted by whoever has it as CA bundle."""
 
+ANOTHER_NAME: Final = "127.0.0.2"
+"""This machine, and not in the certificates. Not on macOS, which has one loopback address."""
+
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
 
 
@@ -63,21 +66,24 @@ class FaultyServer:
     Args:
         behave: What it does with each connection, until it returns.
         certificate: A PEM file that makes it speak TLS.
+        host: The address of this machine at which it listens.
 
     Attributes:
         connections: How many were accepted so far.
         requests: How many whole requests `answering` and its like have read.
     """
 
-    def __init__(self, behave: Callable[[Connection], None], certificate: Path | None = None) -> None:
+    def __init__(
+        self, behave: Callable[[Connection], None], certificate: Path | None = None, host: str = "127.0.0.1"
+    ) -> None:
         self._behave = behave
         self._tls = _server_context(certificate) if certificate else None
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = socket.create_server((host, 0), backlog=128)
         self._stopping = threading.Event()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self.connections = 0
-        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
+        self.url = f"{'https' if certificate else 'http'}://{host}:{self.port}"
 
     @property
     def port(self) -> int:
