@@ -54,13 +54,13 @@ def test_importing_starts_no_thread_opens_no_file_and_leaves_logging_alone(modul
         f"""
         import socket, warnings
 
+        sys.dont_write_bytecode = True  # the first import of all would write some, which is Python's doing
         opened = []
         def watch(event, arguments):
             if event.startswith("socket.") and event not in ("socket.__new__",):
                 opened.append(event)
             if event == "open" and arguments[1] and any(letter in str(arguments[1]) for letter in "wax+"):
-                if not str(arguments[0]).count("__pycache__"):
-                    opened.append([event, str(arguments[0])])
+                opened.append([event, str(arguments[0])])
             if event in ("os.fork", "subprocess.Popen", "os.putenv", "signal.signal"):
                 opened.append(event)
 
