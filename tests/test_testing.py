@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import socket
 import ssl
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from snowplow_tracker.collector.server import _OWN_PORTS
 from snowplow_tracker.testing import LocalCollector
 
 TP2 = "/com.snowplowanalytics.snowplow/tp2"
@@ -395,6 +397,33 @@ class TestStoppingAndStarting:
             thread.join()
         assert collector_threads() == ["snowplow-collector"]
         collector.stop()
+
+    def test_browsers_open_the_port_that_it_picks(self) -> None:
+        # The "bad ports" of the Fetch standard, from 1024 on: Chromium says ERR_UNSAFE_PORT.
+        refused = {
+            1719,
+            1720,
+            1723,
+            2049,
+            3659,
+            4045,
+            4190,
+            5060,
+            5061,
+            6000,
+            6566,
+            *range(6665, 6670),
+            6679,
+            6697,
+            10080,
+        }
+        assert refused.isdisjoint(_OWN_PORTS)
+
+    def test_picking_a_port_takes_no_number_from_a_test_that_seeded_random(self) -> None:
+        random.seed(2013)
+        before = random.getstate()
+        with LocalCollector():
+            assert random.getstate() == before
 
     def test_a_taken_port_is_an_error(self, collector: LocalCollector) -> None:
         with pytest.raises(OSError, match="in use"):

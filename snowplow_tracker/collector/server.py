@@ -42,7 +42,8 @@ _LINGER_S: Final = 2.0
 _NO_DESCRIPTOR_PAUSE_S: Final = 0.05
 # Below the range that systems pick a client's port from (32768 on Linux, 49152 elsewhere): while the collector is
 # stopped, no other program is given its port by chance, and no client connects to itself by using it at both ends.
-_OWN_PORTS: Final = range(10_000, 32_768)
+# Above the ports that no browser opens, of which 10080 is the highest ("bad port" in the Fetch standard).
+_OWN_PORTS: Final = range(10_081, 32_768)
 _OWN_PORT_ATTEMPTS: Final = 50
 
 
@@ -253,7 +254,8 @@ class _Connection(threading.Thread):
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that listens on *port*, or on a free one for 0."""
     if port == 0:
-        for candidate in random.sample(_OWN_PORTS, _OWN_PORT_ATTEMPTS):
+        # Not the numbers of `random` itself: a test that has seeded it counts on them.
+        for candidate in random.SystemRandom().sample(_OWN_PORTS, _OWN_PORT_ATTEMPTS):
             with contextlib.suppress(OSError):
                 return _bind(host, candidate)
     return _bind(host, port)
