@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 CERTIFICATES: Final = Path(__file__).resolve().parent / "certificates"
 EXPIRED_PEM: Final = CERTIFICATES / "expired.pem"
@@ -17,7 +20,8 @@ VALID_PEM: Final = CERTIFICATES / "valid.pem"
 """The same until 2113: trusted by whoever has it as CA bundle."""
 
 ANOTHER_NAME: Final = "127.0.0.2"
-"""This machine, and not in the certificates. Not on macOS, which has one loopback address."""
+"""This machine, and not in the certificates; for tests marked `needs_another_name`."""
+needs_another_name = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has one loopback address")
 
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
 

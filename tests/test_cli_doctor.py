@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import sys
 import textwrap
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -23,6 +22,7 @@ from faults import (
     answering,
     answering_once,
     black_hole,
+    needs_another_name,
     refused_port,
     stall_in_the_handshake,
     status,
@@ -177,7 +177,7 @@ def test_a_handshake_that_is_not_answered(doctor: Any, behave: Any) -> None:
             VALID_PEM,
             ANOTHER_NAME,
             f"not valid for '{ANOTHER_NAME}' → use the name that the certificate is for",
-            marks=pytest.mark.skipif(sys.platform == "darwin", reason="macOS has one loopback address"),
+            marks=needs_another_name,
         ),
     ],
 )

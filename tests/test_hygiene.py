@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import logging
 import re
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from faults import (
     FaultyServer,
     answering,
     answering_once,
+    needs_another_name,
     refused_port,
     status,
 )
@@ -365,7 +365,7 @@ def test_an_expired_certificate_is_refused_even_if_it_is_in_the_bundle() -> None
     refuse(EXPIRED_PEM, trusted=EXPIRED_PEM)
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has one loopback address")
+@needs_another_name
 def test_a_certificate_for_another_name_is_refused() -> None:
     refuse(VALID_PEM, host=ANOTHER_NAME, trusted=VALID_PEM)
 

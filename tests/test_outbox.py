@@ -1334,11 +1334,9 @@ def test_a_file_that_was_large_is_given_back(path: Path) -> None:
 
 def test_opening_a_large_file_and_claiming_from_it_do_not_read_it_through(path: Path) -> None:
     store = SQLiteEventStore(path, write_through=False, memory_events=200_000)
-    sizes = [
-        len(fragment)
-        for fragment in (b'{"n":"%d","x":"%s"' % (n, b"x" * 300) for n in range(100_000))
-        if store.put(fragment)
-    ]
+    fragments = [b'{"n":"%d","x":"%s"' % (number, b"x" * 300) for number in range(100_000)]
+    assert all(map(store.put, fragments))
+    sizes = list(map(len, fragments))
     store.close()
     looks = []
     for _ in range(3):
