@@ -31,6 +31,10 @@ _PASSING_S: Final = 0.3
 """How long after its deadline an end waits for events that are between the store and a thread's hands."""
 _LONGEST_S: Final = 3600.0
 """Longer waits are done in parts: the system knows no endless ones."""
+_LONGEST_ASKING_S: Final = 5.0
+"""How long a store may be unable to say what of a batch is still ours, before all of it is sent again. What keeps it
+from that takes milliseconds, or seconds where processor time is short; if it took for ever, nothing else would leave.
+"""
 _CLOSED: Final = "the tracker is closed"
 _FULL: Final = "the buffer is full"
 _ENDING: Final = "the process is ending and there is no time left to deliver"
@@ -708,7 +712,7 @@ class Delivery:
 
     def _attempt(self, batch: Batch, *, again: bool) -> Result:
         if again:
-            self._resume(batch)
+            self._ask_what_is_left(batch)
             self._expire(batch)
         with self._lock:
             batch.hurries = self._hurries
@@ -760,17 +764,30 @@ class Delivery:
                     break
                 self._wait(left)
 
-    def _resume(self, batch: Batch) -> None:
-        """Go on with what of a batch is still ours: while it waited, others may have taken it from a shared store."""
+    def _ask_what_is_left(self, batch: Batch) -> None:
+        """Resume a batch, and unless time is short, ask again while its store can't tell."""
+        patient_until = monotonic() + _LONGEST_ASKING_S
+        while not self._resume(batch) and self._deadline is None and monotonic() < patient_until:
+            with self._lock:
+                self._wait(LEAST_DELAY_S)
+
+    def _resume(self, batch: Batch) -> bool:
+        """Go on with what of a batch is still ours: while it waited, others may have taken it from a shared store.
+
+        Returns:
+            Whether the store can tell what that is; if not, all of it is taken to be ours.
+        """
         claim = batch.claim
         kept = self._store.resume(claim)
+        if kept is None:
+            return False
         with self._lock:
             lost = len(claim.events) - len(kept.events)
-            if batch.settled or not lost or batch.claim is not claim:  # another thread was faster
-                return
-            batch.claim = kept
-            self._counters.lose(lost)
-            self._changed.notify_all()
+            if not batch.settled and lost and batch.claim is claim:  # else another thread was faster
+                batch.claim = kept
+                self._counters.lose(lost)
+                self._changed.notify_all()
+        return True
 
     # --- settling ------------------------------------------------------------------------------------------------
 

@@ -110,8 +110,8 @@ class EventStore(Protocol):
     def rest(self, claim: Claim) -> None:
         """The claimer waits before it tries again: a shared store may let others have the events meanwhile."""
 
-    def resume(self, claim: Claim) -> Claim:
-        """The claimer tries again; returns what of the claim is still its own."""
+    def resume(self, claim: Claim) -> Claim | None:
+        """The claimer tries again; returns what of the claim is still its own, or None if that can't be told now."""
 
     def secure(self) -> None:
         """Bring what waits to where it outlives the process; `durable` says afterwards whether it does."""

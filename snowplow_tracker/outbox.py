@@ -187,13 +187,13 @@ class SQLiteEventStore:
             self._queue.returned.put_back(self._queue.events_of(claim))
 
     def rest(self, claim: Claim) -> None:
-        locked = True
-        with self._queue.lock, self._queue.file_work() as shelves:
-            if shelves and claim.events:
-                if not self._settings.write_through:
-                    self._write_down(shelves, claim)
-                shelves.rows.unmark(self._queue.ids_in_hand(claim.tokens))
-            locked = False
+        with self._queue.lock:
+            with self._queue.file_work() as shelves:
+                if shelves and claim.events:
+                    if not self._settings.write_through:
+                        self._write_down(shelves, claim)
+                    shelves.rows.unmark(self._queue.ids_in_hand(claim.tokens))
+            locked = self._queue.found_locked
         if not self._settings.write_through and not locked:
             self._queue.move_memory()
         self._queue.tell()
@@ -206,16 +206,16 @@ class SQLiteEventStore:
         finally:
             claim.tokens = [event.event_id for event in events]
 
-    def resume(self, claim: Claim) -> Claim:
+    def resume(self, claim: Claim) -> Claim | None:
         patient_until = monotonic() + _LOCKED_S - PATIENCE_S
-        while (kept := self._regain(claim)) is None and monotonic() < patient_until:
+        while (kept := self._regain(claim)) is None and not self.degraded and monotonic() < patient_until:
             pass
         self._queue.tell()
-        return claim if kept is None else kept
+        return kept
 
     def _regain(self, claim: Claim) -> Claim | None:
-        """What of a claim is still ours, or None while the file is locked: others may have taken some of it."""
-        kept, locked = claim, True
+        """What of a claim is still ours, or None while that is locked in the file: others may have taken some of it."""
+        kept = claim
         with self._queue.lock:
             with self._queue.file_work() as shelves:
                 ids = self._queue.ids_in_hand(claim.tokens)
@@ -225,8 +225,7 @@ class SQLiteEventStore:
                     if lost:
                         kept = without(claim, lost)
                         self._queue.in_hand -= lost
-                locked = False
-            if locked:
+            if ids and self._queue.found_locked:
                 return None
             size = sum(map(len, claim.events)) - sum(map(len, kept.events))
             lost_events = len(claim.events) - len(kept.events)

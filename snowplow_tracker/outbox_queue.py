@@ -68,6 +68,7 @@ class OutboxQueue:
         degraded: Why the file can't be used, or "".
         hopeless: Whether it need not be tried again.
         file_full: Whether the file has grown to its bound.
+        found_locked: Whether others kept the file locked when it was last needed.
         wants_keeper: Whether there is work for the keeper; set here, reset by who wakes it.
         generation: How many files were put aside.
     """
@@ -87,6 +88,7 @@ class OutboxQueue:
         self.claimed_events = 0
         self.claimed_bytes = 0
         self.file_full = False
+        self.found_locked = False
         self.closed = False
         self.degraded = ""
         self.hopeless = False
@@ -262,7 +264,10 @@ class OutboxQueue:
                     self._check_possession(shelves, taken, for_request=for_request)
                     if more:
                         more = self._read(shelves, wants, taken, for_request=for_request)
-        if more and self.returned.take(wants, taken):
+        # What was given back, and lies in the file, may be another's by now: as long as that is locked, nobody knows.
+        unknown = self.found_locked and not self.degraded
+        may_have = (lambda event: not event.event_id and wants(event)) if unknown else wants
+        if more and self.returned.take(may_have, taken):
             self.memory.take(wants, taken)
         self.account_for_missing()
 
@@ -363,12 +368,15 @@ class OutboxQueue:
                 return
             try:
                 yield self.shelves
+                self.found_locked = False
             except TROUBLE as error:
+                self.found_locked = outbox_file.is_locked(error)
                 # Closed: by a signal handler, in the middle of this work.
-                if not (self.closed or (can_wait and outbox_file.is_locked(error))):
+                if not (self.closed or (can_wait and self.found_locked)):
                     self._fail(error)
 
     def _fail(self, error: Exception) -> None:
+        self.found_locked = outbox_file.is_locked(error)
         if isinstance(error, sqlite3.Error):
             error = outbox_file.translated(error)
         if isinstance(error, outbox_file.Corrupt):

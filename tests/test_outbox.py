@@ -23,7 +23,7 @@ from faults import FaultyServer, black_hole, refused_port
 from processes import Running, run, wait_until
 from servers import OK, WAIT_S, HeldTransport, ScriptedTransport, adds_up, event_ids, has_happened, track
 
-from snowplow_tracker import Emitter, SQLiteEventStore, Tracker
+from snowplow_tracker import Emitter, SQLiteEventStore, Tracker, delivery
 from snowplow_tracker.event_store import Claim, EventStore
 from snowplow_tracker.outbox_file import APPLICATION_ID
 from snowplow_tracker.outbox_holders import LEASE_S, holder, new_token, this_host
@@ -845,6 +845,99 @@ def test_a_process_that_lost_its_lease_goes_on_beside_the_one_that_took_over(
             assert len(first[0]) == 10
 
 
+class AskedStore(SQLiteEventStore):
+    """Counts how often it could not tell what of a claim is left."""
+
+    unknown = 0
+
+    def resume(self, claim: Claim) -> Claim | None:
+        kept = super().resume(claim)
+        self.unknown += kept is None
+        return kept
+
+
+def waiting_for_its_second_attempt(path: Path) -> tuple[Emitter, AskedStore, HeldTransport]:
+    """An emitter with one event, which others may have by now."""
+    store, transport = AskedStore(path), HeldTransport()
+    emitter = Emitter(transport=transport, event_store=store, flush_interval=0)
+    assert emitter.emit(b'{"n":"old"') is None
+    transport.wait_for_request()
+    transport.answer(Result(503, retry_after_s=3600))
+
+    def is_left_to_others() -> bool:
+        with opened(path) as file:
+            return file.execute("SELECT count(*) FROM claims").fetchone() == (0,)
+
+    wait_until(is_left_to_others, WAIT_S)
+    return emitter, store, transport
+
+
+@pytest.mark.parametrize("degraded", [False, True], ids=["locked", "degraded"])
+def test_what_another_has_sent_is_not_sent_again_because_the_file_is_locked(
+    path: Path, degraded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "_LONGEST_ASKING_S", WAIT_S)
+    emitter, store, transport = waiting_for_its_second_attempt(path)
+    other = SQLiteEventStore(path, take_all=True)
+    theirs = other.claim(1, 10**6, 0)
+    assert theirs is not None
+    other.ack(theirs)
+    with opened(path, isolation_level=None) as locker:
+        locker.execute("BEGIN IMMEDIATE")
+        if degraded:
+            assert emitter.emit(b'{"n":"new"') is None
+            assert "database is locked" in emitter.stats().store_degraded
+        emitter.flush(0)
+        wait_until(lambda: store.unknown >= 2, WAIT_S)
+        locker.execute("ROLLBACK")
+    transport.answer_all()
+    assert emitter.flush(WAIT_S)
+    assert transport.offered == [[{"n": "old"}], *([[{"n": "new"}]] if degraded else [])]
+    stats = emitter.stats()
+    assert (stats.recovered, stats.delivered) == (-1, int(degraded))
+    assert adds_up(stats)
+    other.close()
+    emitter.close()
+
+
+def test_a_file_that_stays_locked_does_not_hold_events_up_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "_LONGEST_ASKING_S", 0.1)
+    emitter, _, transport = waiting_for_its_second_attempt(path)
+    with opened(path, isolation_level=None) as locker:
+        locker.execute("BEGIN IMMEDIATE")
+        emitter.flush(0)
+        assert transport.wait_for_request(2) == [{"n": "old"}]
+        transport.answer()
+        wait_until(lambda: emitter.stats().delivered == 1, WAIT_S)
+        locker.execute("ROLLBACK")
+    emitter.close()
+    assert rows_in(path) == 0
+
+
+def test_a_close_does_not_wait_until_a_locked_file_can_say_whose_events_they_are(path: Path) -> None:
+    emitter, store, transport = waiting_for_its_second_attempt(path)
+    transport.answer_all()
+    with opened(path, isolation_level=None) as locker:
+        locker.execute("BEGIN IMMEDIATE")
+        emitter.close(WAIT_S)
+        locker.execute("ROLLBACK")
+    assert (store.unknown, emitter.stats().delivered) == (1, 1)
+
+
+def test_what_was_given_back_is_not_claimed_while_the_file_is_locked(path: Path) -> None:
+    store = SQLiteEventStore(path)
+    assert store.put(b'{"n":"1"')
+    claim = store.claim(1, 10**6, 0)
+    assert claim is not None
+    store.nack(claim)
+    with opened(path, isolation_level=None) as locker:
+        locker.execute("BEGIN IMMEDIATE")
+        assert store.claim(1, 10**6, 0) is None
+        locker.execute("ROLLBACK")
+    assert store.claim(1, 10**6, 0) is not None
+    store.close()
+
+
 @pytest.mark.parametrize("given_back", [False, True], ids=["waiting for another attempt", "given back"])
 def test_what_was_taken_over_while_it_waited_to_be_sent_again_is_not_sent_by_both(path: Path, given_back: bool) -> None:
     """The other has it in a request, so its rows are still there."""
@@ -863,7 +956,9 @@ def test_what_was_taken_over_while_it_waited_to_be_sent_again_is_not_sent_by_bot
     if given_back:
         assert late.claim(10, 10**6, 0) is None
     else:
-        assert list(late.resume(claim).events) == []
+        kept = late.resume(claim)
+        assert kept is not None
+        assert list(kept.events) == []
     assert len(late) == 0
     assert late.put(b'{"n":"new"')
     mine = late.claim(10, 10**6, 0)
@@ -1384,7 +1479,8 @@ def test_the_accounting_holds_at_every_instant_while_events_come_and_go(path: Pa
     wrong: list[object] = []
 
     def watch(emitter: Emitter) -> None:
-        while not stop.is_set():
+        # Two that never rest would make every step of SQLite wait 10 ms for the interpreter, which it gives up.
+        while not stop.wait(0.0005):
             stats = emitter.stats()
             if not adds_up(stats) or min(stats.queued, stats.in_flight) < 0:
                 wrong.append(stats)
