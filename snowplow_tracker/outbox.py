@@ -192,7 +192,7 @@ class SQLiteEventStore:
                 if shelves and claim.events:
                     if not self._settings.write_through:
                         self._write_down(shelves, claim)
-                    shelves.rows.unmark(self._queue.ids_in_hand(claim.tokens))
+                    shelves.rows.unmark(self._queue.ids_in_hand(claim.tokens), shelves.token)
             locked = self._queue.found_locked
         if not self._settings.write_through and not locked:
             self._queue.move_memory()

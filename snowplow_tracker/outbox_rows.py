@@ -255,10 +255,11 @@ class OutboxRows:
         """Say how far a shelf was read; within a transaction."""
         self._execute("UPDATE shelves SET read_to = ? WHERE number = ?", (shelf.next_id, shelf.number))
 
-    def unmark(self, ids: Iterable[int]) -> None:
-        """Say that they are not."""
+    def unmark(self, ids: Iterable[int], token: str) -> None:
+        """Say that they are not, as far as they are on shelves that are still their holder's."""
         with self.transaction():
-            self._unmark(ids)
+            own = {number for (number,) in self._execute("SELECT number FROM shelves WHERE token = ?", (token,))}
+            self._unmark(event_id for event_id in ids if event_id >> SHELF_BITS in own)
         self.pages_written += 1
 
     def _unmark(self, ids: Iterable[int]) -> None:

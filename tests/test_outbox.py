@@ -970,6 +970,24 @@ def test_what_was_taken_over_while_it_waited_to_be_sent_again_is_not_sent_by_bot
     assert rows_in(path) == 0
 
 
+def test_who_has_lost_its_events_does_not_give_them_away_from_their_new_holders_request(path: Path) -> None:
+    late = SQLiteEventStore(path)
+    assert late.put(b'{"n":"1"')
+    claim = late.claim(1, 10**6, 0)
+    assert claim is not None
+    with opened(path) as connection:
+        connection.execute("UPDATE shelves SET seen_mono_ms = seen_mono_ms - 31000")
+    other = SQLiteEventStore(path)
+    theirs = other.claim(1, 10**6, 0)
+    assert theirs is not None
+    late.rest(claim)
+    third = SQLiteEventStore(path, take_all=True)
+    assert third.claim(1, 10**6, 0) is None
+    other.rest(theirs)
+    assert third.claim(1, 10**6, 0) is not None
+    close_all(late, other, third)
+
+
 # --- files that can't be used ----------------------------------------------------------------------------------
 
 
