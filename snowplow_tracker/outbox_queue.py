@@ -104,7 +104,7 @@ class OutboxQueue:
         self.news: deque[Callable[[], None]] = deque()
 
     def __len__(self) -> int:
-        """How many events can be had; needs no lock."""
+        """How many events can be had; needs no lock, and may count those twice that are just moved to the file."""
         waiting = len(self.returned.events) + len(self.memory.pairs)
         return waiting if self.degraded else waiting + self.shelves.waiting
 

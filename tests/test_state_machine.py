@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from processes import wait_until
 from servers import WAIT_S, HeldTransport, adds_up
-from test_store_contract import FACTORIES
+from test_store_contract import FACTORIES, wait_for_sizes
 
 from snowplow_tracker import Emitter
 from snowplow_tracker.event_store import Claim
@@ -117,8 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def sizes_agree(self) -> None:
         if hasattr(self, "store"):
-            assert len(self.store) == len(self.waiting)
-            assert self.store.queued_bytes == sum(map(len, self.waiting))
+            wait_for_sizes(self.store, len(self.waiting), sum(map(len, self.waiting)))
 
     def teardown(self) -> None:
         if hasattr(self, "store"):

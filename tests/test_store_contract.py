@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any, Final
 
 import pytest
-from servers import ScriptedTransport
+from processes import wait_until
+from servers import WAIT_S, ScriptedTransport
 
 from snowplow_tracker import Emitter, MemoryEventStore
 from snowplow_tracker.event_store import EventStore
@@ -83,6 +84,11 @@ def drain(store: EventStore) -> list[bytes]:
     return events
 
 
+def wait_for_sizes(store: EventStore, events: int, size: int) -> None:
+    """What waits; asked without a lock, so that events on their way from memory to a file may be seen in both."""
+    wait_until(lambda: (len(store), store.queued_bytes) == (events, size), WAIT_S, f"{events} events, {size} bytes")
+
+
 # --- putting ---------------------------------------------------------------------------------------------------
 
 
@@ -98,13 +104,13 @@ def test_events_leave_in_the_order_they_came(store: EventStore) -> None:
 
 def test_length_and_bytes_are_those_of_what_waits(store: EventStore) -> None:
     put_all(store, [b"a" * 100, b"b" * 50])
-    assert (len(store), store.queued_bytes) == (2, 150)
+    wait_for_sizes(store, 2, 150)
     claimed = claim(store, max_events=1)
-    assert (len(store), store.queued_bytes) == (1, 50)
+    wait_for_sizes(store, 1, 50)
     store.nack(claimed)
-    assert (len(store), store.queued_bytes) == (2, 150)
+    wait_for_sizes(store, 2, 150)
     store.ack(claim(store))
-    assert (len(store), store.queued_bytes) == (0, 0)
+    wait_for_sizes(store, 0, 0)
 
 
 def test_the_same_bytes_twice_are_two_events(store: EventStore) -> None:
@@ -131,7 +137,7 @@ def test_a_store_is_full_at_its_bytes(store: EventStore) -> None:
     put_all(store, [b"x" * 600])
     assert not store.put(b"x" * 401)
     assert store.put(b"x" * 400)
-    assert (len(store), store.queued_bytes) == (2, 1000)
+    wait_for_sizes(store, 2, 1000)
 
 
 def test_an_event_larger_than_the_store_never_fits(store: EventStore) -> None:
@@ -352,6 +358,7 @@ def test_a_claim_that_rested_is_still_the_claimers_where_nobody_took_it(store: E
     store.rest(claimed)
     assert list(claim(store).events) == fragments(6)[4:]
     kept = store.resume(claimed)
+    assert kept is not None
     assert list(kept.events) == fragments(6)[:4]
     store.ack(kept.part(0, 1))
     store.rest(kept.part(1))
