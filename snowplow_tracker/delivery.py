@@ -6,6 +6,7 @@ still delivers.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
@@ -79,7 +80,7 @@ class Delivery:
     def _start_anew(self) -> None:
         # Re-entrant: a __del__ or a signal handler may track while it is held.
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = _Changes(self._lock)
         self._in_memory = False
         self._memory = _NO_ROOM
         if isinstance(self._store, MemoryEventStore):
@@ -896,6 +897,15 @@ _REASONS: Final[dict[Verdict, Reason]] = {
     Verdict.SPLIT: "too_large",
     Verdict.RETRY: "shutdown",
 }
+
+
+class _Changes(threading.Condition):
+    """A condition whose waking may be interrupted by another: by a signal handler or a ``__del__`` that tracks."""
+
+    def notify_all(self) -> None:
+        # The other came between this one's look at the waiters and its taking the first: it has woken them all.
+        with contextlib.suppress(IndexError):
+            super().notify_all()
 
 
 def _work(delivery: Delivery) -> None:

@@ -6,7 +6,7 @@ import random
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -362,6 +362,34 @@ def test_it_adds_up_when_interrupted(way: dict[str, str], work: str, interruptio
     assert finished.fact("calls") > 50, "it was interrupted"
     assert finished.fact("wrong") == []
     assert finished.fact("flushed")
+
+
+class Interrupted(deque[Any]):
+    """The waiters of a condition; *interruption* comes when somebody has seen that there are some."""
+
+    interruption: Callable[[], Any] | None = None
+
+    def __bool__(self) -> bool:
+        some, interruption = len(self) > 0, self.interruption
+        if some and interruption is not None:
+            self.interruption = None
+            interruption()
+        return some
+
+
+def test_a_call_that_wakes_the_emitter_may_be_interrupted_by_one_that_does() -> None:
+    t = Tracker("ns", Emitter(transport=ScriptedTransport(), flush_interval=3600, batch_size=2))
+    assert t.track_struct_event("a", "b")
+    changed = t.emitters[0]._delivery._changed
+    wait_until(lambda: changed._waiters, WAIT_S)
+    with changed:
+        changed._waiters = waiters = Interrupted(changed._waiters)
+        waiters.interruption = lambda: [t.track_struct_event("x", "y") for _ in range(2)]
+        assert t.track_struct_event("a", "b")
+    assert waiters.interruption is None
+    assert t.flush(WAIT_S)
+    assert t.stats().delivered == 4
+    t.close()
 
 
 def test_stats_add_up_over_several_emitters_and_the_trackers_own_counts() -> None:
