@@ -71,6 +71,21 @@ def rows_in(path: Path) -> int:
     return int(count)
 
 
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another's write that takes its time."""
+    with opened(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def let_leases_run_out(path: Path) -> None:
+    """As if whoever holds events there had been stopped for half a minute."""
+    with opened(path, timeout=10) as connection:
+        connection.execute("UPDATE shelves SET seen_mono_ms = seen_mono_ms - 31000")
+
+
 def delivered_from(path: Path) -> list[int]:
     """What a start that tracks nothing delivers, in batches of ten: each event's number."""
     transport = ScriptedTransport()
@@ -439,10 +454,8 @@ def test_what_was_delivered_while_the_file_was_locked_is_not_left_by_an_end(path
     claim = store.claim(1, 10**6, 0)
     assert claim is not None
     store.rest(claim)
-    with opened(path, isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(path):
         store.ack(claim)
-        other.execute("ROLLBACK")
     assert rows_in(path) == 1
     store.close()
     assert rows_in(path) == 0
@@ -520,13 +533,11 @@ def test_an_end_waits_for_a_file_that_is_locked_for_a_moment(path: Path) -> None
 def test_an_end_gives_up_on_a_file_that_stays_locked(path: Path, write_through: bool) -> None:
     store = SQLiteEventStore(path, write_through)
     t = Tracker.hostname(NOBODY, event_store=store, flush_interval=3600)
-    with opened(path, isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(path):
         track(t, 3)
         t.close(0)
         assert (t.stats().queued, t.stats().dropped["shutdown"]) == (0, 3)
         assert adds_up(t.stats())
-        other.execute("ROLLBACK")
     assert rows_in(path) == 0
 
 
@@ -830,8 +841,7 @@ def test_a_process_that_lost_its_lease_goes_on_beside_the_one_that_took_over(
     mark = path.parent / "go on"
     with Running(script, collector.url, str(path), str(mark)) as other:
         first = other.wait_until_said("ids")
-        with opened(path, timeout=10) as connection:
-            connection.execute("UPDATE shelves SET seen_mono_ms = seen_mono_ms - 31000")
+        let_leases_run_out(path)
         with Tracker.hostname(collector.url, event_store=SQLiteEventStore(path)) as t:
             assert t.flush()
             assert t.stats().delivered == 10
@@ -882,14 +892,12 @@ def test_what_another_has_sent_is_not_sent_again_because_the_file_is_locked(
     theirs = other.claim(1, 10**6, 0)
     assert theirs is not None
     other.ack(theirs)
-    with opened(path, isolation_level=None) as locker:
-        locker.execute("BEGIN IMMEDIATE")
+    with locked(path):
         if degraded:
             assert emitter.emit(b'{"n":"new"') is None
             assert "database is locked" in emitter.stats().store_degraded
         emitter.flush(0)
         wait_until(lambda: store.unknown >= 2, WAIT_S)
-        locker.execute("ROLLBACK")
     transport.answer_all()
     assert emitter.flush(WAIT_S)
     assert transport.offered == [[{"n": "old"}], *([[{"n": "new"}]] if degraded else [])]
@@ -903,13 +911,11 @@ def test_what_another_has_sent_is_not_sent_again_because_the_file_is_locked(
 def test_a_file_that_stays_locked_does_not_hold_events_up_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "_LONGEST_ASKING_S", 0.1)
     emitter, _, transport = waiting_for_its_second_attempt(path)
-    with opened(path, isolation_level=None) as locker:
-        locker.execute("BEGIN IMMEDIATE")
+    with locked(path):
         emitter.flush(0)
         assert transport.wait_for_request(2) == [{"n": "old"}]
         transport.answer()
         wait_until(lambda: emitter.stats().delivered == 1, WAIT_S)
-        locker.execute("ROLLBACK")
     emitter.close()
     assert rows_in(path) == 0
 
@@ -917,10 +923,8 @@ def test_a_file_that_stays_locked_does_not_hold_events_up_for_ever(path: Path, m
 def test_a_close_does_not_wait_until_a_locked_file_can_say_whose_events_they_are(path: Path) -> None:
     emitter, store, transport = waiting_for_its_second_attempt(path)
     transport.answer_all()
-    with opened(path, isolation_level=None) as locker:
-        locker.execute("BEGIN IMMEDIATE")
+    with locked(path):
         emitter.close(WAIT_S)
-        locker.execute("ROLLBACK")
     assert (store.unknown, emitter.stats().delivered) == (1, 1)
 
 
@@ -930,10 +934,8 @@ def test_what_was_given_back_is_not_claimed_while_the_file_is_locked(path: Path)
     claim = store.claim(1, 10**6, 0)
     assert claim is not None
     store.nack(claim)
-    with opened(path, isolation_level=None) as locker:
-        locker.execute("BEGIN IMMEDIATE")
+    with locked(path):
         assert store.claim(1, 10**6, 0) is None
-        locker.execute("ROLLBACK")
     assert store.claim(1, 10**6, 0) is not None
     store.close()
 
@@ -947,8 +949,7 @@ def test_what_was_taken_over_while_it_waited_to_be_sent_again_is_not_sent_by_bot
     claim = late.claim(10, 10**6, 0)
     assert claim is not None
     late.nack(claim) if given_back else late.rest(claim)
-    with opened(path) as connection:
-        connection.execute("UPDATE shelves SET seen_mono_ms = seen_mono_ms - 31000")
+    let_leases_run_out(path)
     other = SQLiteEventStore(path)
     theirs = other.claim(10, 10**6, 0)
     assert theirs is not None
@@ -975,8 +976,7 @@ def test_who_has_lost_its_events_does_not_give_them_away_from_their_new_holders_
     assert late.put(b'{"n":"1"')
     claim = late.claim(1, 10**6, 0)
     assert claim is not None
-    with opened(path) as connection:
-        connection.execute("UPDATE shelves SET seen_mono_ms = seen_mono_ms - 31000")
+    let_leases_run_out(path)
     other = SQLiteEventStore(path)
     theirs = other.claim(1, 10**6, 0)
     assert theirs is not None
@@ -1190,13 +1190,11 @@ def test_what_is_discarded_while_the_file_is_locked_is_never_sent(
     for number in range(3):
         assert emitter.emit(b'{"n":"%d"' % number) is None
     store._queue.move_memory()
-    with opened(path, isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(path):
         if degraded:
             store._queue.degrade("of this test")
         assert emitter.discard("disabled") == 3
         assert emitter.stats().queued == 0
-        other.execute("ROLLBACK")
     wait_until(lambda: emitter.stats().store_degraded == "" and rows_in(path) == 0, WAIT_S)
     assert emitter.emit(b'{"n":"new"') is None
     assert emitter.flush(WAIT_S)
